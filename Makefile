@@ -1,0 +1,43 @@
+# Everything a fresh machine needs is set up here: Python 3.11+, git and a compiler's runtime (libgomp) suffice.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint format lock clean bench-data bench-serve bench-drift bench-faults
+
+demo: $(READY)
+	$(BIN)/middlewatch demo
+
+test: $(READY)
+	scripts/system-needs libgomp1 chromium
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench-data bench-serve bench-drift bench-faults: bench-%: $(READY)
+	$(BIN)/python bench/$*.py
+
+# Hashes, no registry addresses: the same packages from whichever index the machine is set up for.
+lock:
+	$(BIN)/python -m uv pip compile pyproject.toml --all-extras --group dev --universal --generate-hashes --no-emit-index-url --no-header --upgrade -o requirements-dev.txt
+
+$(READY): requirements-dev.txt pyproject.toml
+	scripts/system-needs libgomp1
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist demo-night

@@ -1,0 +1,39 @@
+"""Middlewatch: production machine learning for whoever is paged at 2am.
+
+`import middlewatch as mw` loads nothing heavy; each name below is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .errors import MiddlewatchError
+from .findings import Finding
+
+if TYPE_CHECKING:
+    from .library import Handle, check, open, profile
+    from .profiles import Profile
+    from .schema import Schema
+
+__version__ = "0.1.0"
+__all__ = ["Finding", "Handle", "MiddlewatchError", "Profile", "Schema", "check", "open", "profile"]
+
+_HOMES = {
+    "Handle": "library",
+    "Profile": "profiles",
+    "Schema": "schema",
+    "check": "library",
+    "open": "library",
+    "profile": "library",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
