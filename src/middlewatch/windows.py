@@ -1,0 +1,353 @@
+"""What the monitor keeps of every day: profiles for ever, hours and a sample for a while, judgements.
+
+Objects of one model, all written once, under `<model>/windows/<YYYY-MM-DD>/` (local days in the zone):
+
+    r0001.json             summary, plain JSON; written last, so a revision without one does not exist
+    r0001.day              the day's Profile: what judging reads
+    r0001.hours            hourly Profiles and a sample of at most 2,000 rows: what `why` reads; kept 120 days
+    scores-v0007-0001.bin  the day's predictions under another version (out-of-fold, or replayed sample)
+    judged-0001.json       what the monitor said; the last one counts
+
+Late rows make a new revision; the newest counts. Reading summaries and judgements imports neither polars nor
+numpy, so that `status` stays quick.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from .errors import NotFound, StoreError
+from .times import iso
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from .profiles import Profile
+    from .store import Store
+
+Source = Literal["log", "training"]
+SCORE = "mw.score"
+DECILES = tuple(q / 10 for q in range(1, 10))
+KEEP_HOURS_DAYS = 120
+_REVISION = re.compile(r"r(\d{4,})\.json")
+_JUDGED = re.compile(r"judged-(\d{4,})\.json")
+_SCORES = re.compile(r"scores-v(\d+)-(\d{4,})\.bin")
+
+
+@dataclass(frozen=True, slots=True)
+class WindowDay:
+    """One stored day. `profile` is the merge of its hours; `hours` and `sample` are read when asked for."""
+
+    day: date
+    revision: int
+    summary: Mapping[str, Any]
+    _day: bytes = field(repr=False)
+    _windows: Windows = field(repr=False)
+
+    @property
+    def source(self) -> Source:
+        return "training" if self.summary["source"] == "training" else "log"
+
+    @property
+    def rows(self) -> int:
+        return int(self.summary["rows"])
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """Rows answered by each model version; empty for training windows."""
+        return dict(self.summary["versions"])
+
+    @property
+    def profile(self) -> Profile:
+        """The whole day in one Profile, decoded anew at each call."""
+        from .profiles import Profile
+
+        return Profile.from_bytes(self._day)
+
+    @property
+    def hours(self) -> dict[int, Profile]:
+        """Profiles of the local clock hours (0 to 23) that have rows. Empty once past retention."""
+        from .profiles import Profile
+
+        kept = self._windows._hours(self.day, self.revision)
+        return {int(hour): Profile.from_bytes(data) for hour, data in sorted(kept.get("hours", {}).items())}
+
+    @property
+    def sample(self) -> pl.DataFrame:
+        """At most 2,000 rows of the day as observations (typed inputs and `mw.*`). Empty once past
+        retention.
+        """
+        import polars as pl
+
+        data = self._windows._hours(self.day, self.revision).get("sample")
+        return pl.read_ipc(io.BytesIO(data)) if data else pl.DataFrame()
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """A day's predictions under one version: a Profile with `mw.score` (and `mw.label` for classes).
+
+    `basis` is "out_of_fold" (training rows scored by models that had not seen them) or "replayed" (the kept
+    sample scored again).
+    """
+
+    version: str
+    basis: str
+    profile: Profile
+
+
+class Windows:
+    """The windows of one model in a store."""
+
+    def __init__(self, store: Store, model: str) -> None:
+        self.store = store
+        self.model = model
+        self.prefix = f"{model}/windows/"
+
+    # ------------------------------------------------------------------ writing
+
+    def put(
+        self,
+        day: date,
+        *,
+        hours: Mapping[int, Profile],
+        source: Source,
+        now: datetime,
+        sample: pl.DataFrame | None = None,
+        versions: Mapping[str, int] | None = None,
+        facts: Mapping[str, Any] | None = None,
+        durable: bool = True,
+    ) -> int:
+        """Write the day's windows as a new revision and return its number.
+
+        `hours` maps local clock hours to Profiles of the inputs and `mw.score`; `facts` are further plain
+        JSON facts for the summary (refused requests, the rows' digest). Training windows never hide logged
+        ones: for a day that has logged rows nothing is written and the standing revision is returned.
+        """
+        names = self._names(day)
+        standing = _last(names, _REVISION)
+        if standing and source == "training" and self._summary(day, standing)["source"] == "log":
+            return standing
+        whole = merge(hours.values())
+        revision = standing + 1
+        folder = self._folder(day)
+        while not self.store.put_new(f"{folder}r{revision:04d}.day", whole.to_bytes(), durable=durable):
+            revision += 1  # somebody else's, finished or torn: never written over
+        body: dict[str, Any] = {"hours": {str(hour): one.to_bytes() for hour, one in hours.items()}}
+        if sample is not None and sample.height:
+            buffer = io.BytesIO()
+            sample.write_ipc(buffer, compression="zstd")
+            body["sample"] = buffer.getvalue()
+        self.store.put_new(f"{folder}r{revision:04d}.hours", msgspec.msgpack.encode(body), durable=durable)
+        summary = {
+            "schema": 1,
+            "day": day.isoformat(),
+            "revision": revision,
+            "source": source,
+            "written": iso(now),
+            **describe(whole),
+            "hours": {str(hour): one.rows for hour, one in sorted(hours.items())},
+            "versions": dict(versions or {}),
+            **dict(facts or {}),
+        }
+        self.store.put_new(f"{folder}r{revision:04d}.json", msgspec.json.encode(summary), durable=durable)
+        return revision
+
+    def put_scores(
+        self, day: date, version: str, profile: Profile, *, basis: str, durable: bool = True
+    ) -> None:
+        """Keep the day's predictions under `version`. Written again, the newest counts."""
+        number = 1 + _last(self._names(day), re.compile(rf"scores-v0*{int(version[1:])}-(\d+)\.bin"))
+        data = msgspec.msgpack.encode({"version": version, "basis": basis, "profile": profile.to_bytes()})
+        while not self.store.put_new(
+            f"{self._folder(day)}scores-{_padded(version)}-{number:04d}.bin", data, durable=durable
+        ):
+            number += 1
+
+    def put_judgement(self, day: date, facts: Mapping[str, Any]) -> int:
+        """Append what the monitor said about the window that starts on `day`; returns its number."""
+        number = 1 + _last(self._names(day), _JUDGED)
+        data = msgspec.json.encode({"schema": 1, **facts})
+        while not self.store.put_new(f"{self._folder(day)}judged-{number:04d}.json", data):
+            number += 1
+        return number
+
+    def expire(self, before: date) -> int:
+        """Drop hours and samples of days before `before` (days, summaries and judgements stay). Returns
+        how many.
+        """
+        old = [
+            key
+            for key in self.store.list(self.prefix)
+            if key.endswith(".hours") and _day_of(key, self.prefix) < before
+        ]
+        for key in old:
+            self.store.delete(key)
+        return len(old)
+
+    # ------------------------------------------------------------------ reading
+
+    def days(self) -> list[date]:
+        """Every day that has a window, in order."""
+        return sorted(self._index())
+
+    def day(self, day: date) -> WindowDay:
+        """The newest revision of a day. Raises NotFound."""
+        revision = _last(self._names(day), _REVISION)
+        if not revision:
+            raise NotFound(f"there is no window for {day.isoformat()}", where=self._folder(day))
+        return self._read(day, revision)
+
+    def read(self, days: Iterable[date] | None = None) -> list[WindowDay]:
+        """The newest revisions of `days` (all where None) that exist, in order, with one listing."""
+        index = self._index()
+        wanted = sorted(index if days is None else set(days) & set(index))
+        return [self._read(day, index[day]) for day in wanted]
+
+    def summaries(self, *, since: date | None = None, until: date | None = None) -> list[dict[str, Any]]:
+        """Plain summaries of the days in [since, until], oldest first, each with its last judgement as
+        `judged` (None where not judged yet). JSON only.
+        """
+        out = []
+        for day, names in sorted(self._listing(since, until).items()):
+            revision = _last(names, _REVISION)
+            if revision:
+                number = _last(names, _JUDGED)
+                out.append({**self._summary(day, revision), "judged": self._judgement(day, number)})
+        return out
+
+    def judgement(self, day: date) -> dict[str, Any] | None:
+        """The last judgement of the window that starts on `day`, or None."""
+        return self._judgement(day, _last(self._names(day), _JUDGED))
+
+    def judgements(
+        self, *, since: date | None = None, until: date | None = None
+    ) -> dict[date, dict[str, Any]]:
+        """Last judgements by the window's first day, oldest first."""
+        found = {}
+        for day, names in sorted(self._listing(since, until).items()):
+            judged = self._judgement(day, _last(names, _JUDGED))
+            if judged is not None:
+                found[day] = judged
+        return found
+
+    def scores(self, day: date, version: str) -> Scores | None:
+        """The day's predictions under `version` where they were put, else None."""
+        from .profiles import Profile
+
+        number = _last(self._names(day), re.compile(rf"scores-v0*{int(version[1:])}-(\d+)\.bin"))
+        if not number:
+            return None
+        data = msgspec.msgpack.decode(
+            self.store.get(f"{self._folder(day)}scores-{_padded(version)}-{number:04d}.bin")
+        )
+        return Scores(version=version, basis=data["basis"], profile=Profile.from_bytes(data["profile"]))
+
+    def days_scored(self, version: str) -> set[date]:
+        """Days that have predictions under `version` put beside them, with one listing."""
+        found = set()
+        for day, names in self._listing(None, None).items():
+            if any(
+                (match := _SCORES.fullmatch(name)) and int(match[1]) == int(version[1:]) for name in names
+            ):
+                found.add(day)
+        return found
+
+    # ------------------------------------------------------------------ inside
+
+    def _folder(self, day: date) -> str:
+        return f"{self.prefix}{day.isoformat()}/"
+
+    def _names(self, day: date) -> list[str]:
+        folder = self._folder(day)
+        return [key.removeprefix(folder) for key in self.store.list(folder)]
+
+    def _listing(self, since: date | None, until: date | None) -> dict[date, list[str]]:
+        found: dict[date, list[str]] = {}
+        for key in self.store.list(self.prefix):
+            day = _day_of(key, self.prefix)
+            if (since is None or day >= since) and (until is None or day <= until):
+                found.setdefault(day, []).append(key.rsplit("/", 1)[1])
+        return found
+
+    def _index(self) -> dict[date, int]:
+        newest = {day: _last(names, _REVISION) for day, names in self._listing(None, None).items()}
+        return {day: revision for day, revision in newest.items() if revision}
+
+    def _read(self, day: date, revision: int) -> WindowDay:
+        data = self.store.get(f"{self._folder(day)}r{revision:04d}.day")
+        return WindowDay(day, revision, self._summary(day, revision), data, self)
+
+    def _summary(self, day: date, revision: int) -> dict[str, Any]:
+        return self._json(f"{self._folder(day)}r{revision:04d}.json")
+
+    def _judgement(self, day: date, number: int) -> dict[str, Any] | None:
+        return self._json(f"{self._folder(day)}judged-{number:04d}.json") if number else None
+
+    def _json(self, key: str) -> dict[str, Any]:
+        try:
+            return msgspec.json.decode(self.store.get(key), type=dict[str, Any])
+        except msgspec.MsgspecError as error:
+            raise StoreError(
+                "a stored window cannot be read",
+                where=key,
+                why=str(error),
+                fix="middlewatch monitor --rebuild",
+            ) from error
+
+    def _hours(self, day: date, revision: int) -> dict[str, Any]:
+        data = self.store.find(f"{self._folder(day)}r{revision:04d}.hours")
+        return msgspec.msgpack.decode(data, type=dict[str, Any]) if data is not None else {}
+
+
+def merge(profiles: Iterable[Profile]) -> Profile:
+    """One Profile of several. Raises ValueError where there is none."""
+    total: Profile | None = None
+    for one in profiles:
+        total = one if total is None else total + one
+    if total is None:
+        raise ValueError("a window needs at least one hour with rows")
+    return total
+
+
+def describe(profile: Profile) -> dict[str, Any]:
+    """What a summary says of a day: rows, the predictions' mean and deciles, null shares by column."""
+    facts: dict[str, Any] = {
+        "rows": profile.rows,
+        "nulls": {
+            name: round(one.nulls / profile.rows, 6) if profile.rows else 0.0
+            for name, one in profile.columns.items()
+            if name != SCORE
+        },
+        "score": None,
+    }
+    score = profile.columns.get(SCORE)
+    if score is not None and score.n:
+        facts["score"] = {
+            "mean": float(score.mean),
+            "std": float(score.std),
+            "min": float(score.min),
+            "max": float(score.max),
+            "deciles": [float(score.quantile(q)) for q in DECILES],
+        }
+    return facts
+
+
+def _last(names: Iterable[str], pattern: re.Pattern[str]) -> int:
+    """Highest number that `pattern`'s first group finds among names, 0 where none matches."""
+    return max((int(match[1]) for name in names if (match := pattern.fullmatch(name))), default=0)
+
+
+def _padded(version: str) -> str:
+    return f"v{int(version[1:]):04d}"
+
+
+def _day_of(key: str, prefix: str) -> date:
+    return date.fromisoformat(key.removeprefix(prefix).split("/", 1)[0])
