@@ -47,10 +47,16 @@ def load() -> pl.DataFrame:
     return (
         flights.with_columns(hour)
         .drop_nulls("arr_delay")
-        .join(weather.select("origin", "time_hour", "temp", "humid", "wind_speed", "precip", "visib"), on=["origin", "time_hour"], how="left")
+        .join(
+            weather.select("origin", "time_hour", "temp", "humid", "wind_speed", "precip", "visib"),
+            on=["origin", "time_hour"],
+            how="left",
+        )
         .join(planes.select("tailnum", pl.col("year").alias("plane_year"), "seats"), on="tailnum", how="left")
         .select(
-            pl.format("{}{}-{}-{}-{}", "carrier", "flight", pl.col("time_hour").dt.strftime("%Y%m%d%H"), "origin", "dest").alias("flight_id"),
+            pl.format(
+                "{}{}-{}-{}-{}", "carrier", "flight", pl.col("time_hour").dt.strftime("%Y%m%d%H"), "origin", "dest"
+            ).alias("flight_id"),
             (pl.col("time_hour") + pl.duration(minutes=pl.col("minute"))).alias("departs"),
             *FEATURES[:3],
             pl.col("hour").alias("sched_hour"),

@@ -1,0 +1,271 @@
+"""Verbs for what is live: status, why, promote, rollback, retrain, incidents, tail."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .output import Answer, progress, spark, table
+from .run import LIVE, Call, verb
+from .start import trained_lines
+
+if TYPE_CHECKING:
+    from ..releases import Released
+
+Since = Annotated[str | None, typer.Option("--since", metavar="T", help="2h, yesterday 18:00, or ISO.")]
+Until = Annotated[str | None, typer.Option("--until", metavar="T")]
+
+
+@verb(LIVE)
+def status(call: Call, until: Until = None) -> Answer:
+    """Is it still good? One sentence and four numbers, from stored summaries.
+
+    middlewatch status
+    """
+    handle = call.handle()
+    names = (
+        [handle.model] if call.model or len(handle.project.config.models) == 1 else list(handle.project.config.models)
+    )
+    found = [type(handle)(handle.project, name).status(now=until) for name in names]
+    lines: list[str] = []
+    for one in found:
+        scores = [day["score"]["mean"] for day in one.days[-28:] if day.get("score")]
+        live = f"{one.live['version']} since {one.live['since']} by {one.live['by']}" if one.live else "nothing"
+        lines += [
+            one.sentence,
+            f"  live      {live}" + ("  (automatic promotion frozen)" if one.frozen else ""),
+            f"  requests  {one.requests['rows']:,} on {one.requests['day'] or '-'}"
+            + _usual(one.requests["usual_low"], one.requests["usual_high"], "{:,.0f}"),
+            f"  score     {one.score['mean']:.4g}" + _usual(one.score["usual_low"], one.score["usual_high"], "{:.4g}")
+            + f"  {spark(scores)}"
+            if one.score["mean"] is not None
+            else "  score     no data",
+            f"  quality   {one.quality['note']}",
+        ]  # fmt: skip
+        if one.guessed_limits:
+            lines.append(f"  schema    {one.guessed_limits} limits are guesses nobody has confirmed")
+    worst = next((one for one in found if not one.ok), found[0])
+    lines.append("Next:   middlewatch why" if not worst.ok else "Next:   middlewatch monitor")
+    facts = found[0].to_dict() if len(found) == 1 else {"models": {one.model: one.to_dict() for one in found}}
+    return Answer(facts, lines, 0 if all(one.ok for one in found) else 1)
+
+
+def _usual(low: Any, high: Any, form: str) -> str:
+    return f"  (usual {form.format(low)} to {form.format(high)})" if low is not None else ""
+
+
+@verb(LIVE)
+def why(
+    call: Call,
+    about: Annotated[
+        str | None, typer.Argument(metavar="[INCIDENT | ID]", help="An incident, or one prediction.")
+    ] = None,
+    since: Since = None,
+    until: Until = None,
+    on: Annotated[str | None, typer.Option("--on", metavar="V", help="Another version's answer (for an id).")] = None,
+) -> Answer:
+    """What broke, since when, what it changed, and whether rolling back helps.
+
+    middlewatch why
+    """
+    found = call.handle().why(about, since=since, until=until, on=on)
+    return Answer(found.to_dict(), found.lines(), 1 if found.found else 0)
+
+
+@verb(LIVE)
+def promote(
+    call: Call,
+    version: Annotated[str, typer.Argument(metavar="V")],
+    reason: Annotated[str, typer.Option("--reason")] = "",
+    channel: Annotated[str, typer.Option("--channel", help="live, staging or shadow.")] = "live",
+    force: Annotated[str | None, typer.Option("--force", metavar="REASON", help="Against the gate; recorded.")] = None,
+) -> Answer:
+    """Make a version live through its gate; servers follow within a second.
+
+    middlewatch promote v2
+    """
+    done = call.handle().promote(version, reason=reason, channel=channel, force=force)
+    return Answer(done.to_dict(), _released(done, "promoted"))
+
+
+@verb(LIVE)
+def rollback(
+    call: Call,
+    to: Annotated[str | None, typer.Option("--to", metavar="V", help="Default: what was live before.")] = None,
+    reason: Annotated[str, typer.Option("--reason")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would change.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> Answer:
+    """Back to what was live before, in one entry. --dry-run replays the last 500 requests first.
+
+    middlewatch rollback --dry-run
+    """
+    handle = call.handle()
+    if not dry_run and not yes and _asks():
+        plan = handle.rollback(to=to, dry_run=True)
+        for line in _planned(plan):
+            typer.echo(line, err=True)
+        typer.confirm(f"roll back from {plan.previous} to {plan.live}?", abort=True, err=True)
+    done = handle.rollback(to=to, reason=reason, dry_run=dry_run)
+    return Answer(done.to_dict(), _planned(done) if dry_run else _released(done, "rolled back to"))
+
+
+def _asks() -> bool:
+    import sys
+
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _planned(plan: Released) -> list[str]:
+    lines = [f"rolling back would put {plan.live} in the place of {plan.previous} (nothing was changed)"]
+    replay = plan.replay or {}
+    if replay.get("rows"):
+        lines.append(
+            f"  on the last {replay['rows']:,} logged requests: mean score {replay['score_now']:.4g} -> "
+            f"{replay['score_then']:.4g}, {replay['decisions_changed']:,} decisions differ"
+        )
+    if replay.get("verdict"):
+        lines.append(f"  {replay['verdict']}")
+    lines += [f"WARN {note}" for note in plan.notes]
+    lines.append(f"Next:   middlewatch rollback --to {plan.live} --reason '...'")
+    return lines
+
+
+def _released(done: Released, verb_done: str) -> list[str]:
+    was = f", was {done.previous}" if done.previous else ""
+    lines = [f"{verb_done} {done.live}{was} (journal entry {done.n}); servers follow within a second"]
+    lines += [f"{'ok  ' if one['ok'] else 'FAIL'} {one['check']}: {one['detail']}" for one in done.gate]
+    lines.append("Next:   middlewatch rollback  takes it back" if done.previous else "Next:   middlewatch serve")
+    return lines
+
+
+@verb(LIVE)
+def unfreeze(call: Call, reason: Annotated[str, typer.Option("--reason")] = "") -> Answer:
+    """Allow automatic promotion again after a rollback."""
+    done = call.handle().unfreeze(reason=reason)
+    return Answer(done.to_dict(), [f"automatic promotion is allowed again; {done.live} is live"])
+
+
+@verb(LIVE)
+def retrain(
+    call: Call,
+    data: Annotated[str | None, typer.Option("--data", metavar="TABLE")] = None,
+    slot: Annotated[
+        str | None, typer.Option("--slot", metavar="NAME", help="A scheduled run's name: runs once.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+) -> Answer:
+    """Train on what the source holds now, gate, and promote as configured.
+
+    middlewatch retrain
+    """
+    done = call.handle().retrain(data=data, slot=slot, seed=seed, progress=progress)
+    code = {"refused": 1, "nothing_new": 5}.get(done.decision, 0)
+    lines = [f"{done.decision.replace('_', ' ')}: {done.why}"]
+    lines += trained_lines(done.trained) if done.trained else []
+    if done.decision != "kept" and lines[-1].startswith("Next:"):
+        lines.pop()
+    return Answer(done.to_dict(), lines, code)
+
+
+@verb(LIVE)
+def incidents(
+    call: Call,
+    number: Annotated[int | None, typer.Argument(metavar="[N]")] = None,
+    act: Annotated[str | None, typer.Argument(metavar="[ack|silence|resolve|mark-bad]")] = None,
+    cause: Annotated[str, typer.Option("--cause", help="With resolve: what it really was.")] = "",
+    confirmed: Annotated[bool | None, typer.Option("--confirmed/--refuted", help="Was `why` right?")] = None,
+    since: Since = None,
+    until: Until = None,
+    where: Annotated[str, typer.Option("--where", metavar="SQL", help="With mark-bad: only these rows.")] = "",
+    every: Annotated[bool, typer.Option("--all", help="Resolved ones too.")] = False,
+) -> Answer:
+    """Open incidents; acknowledge, silence, resolve one, or mark its rows as bad (kept out of history and training).
+
+    middlewatch incidents 3 mark-bad --since 2013-07-08 --until 2013-07-11
+    """
+    handle = call.handle()
+    if number is None:
+        found = handle.incidents(every=every)
+        lines = [f"{len(found)} {'incidents' if every else 'open incidents'}"]
+        lines += table(
+            [[one.n, one.state, one.severity, one.since, one.title] for one in found],
+            head=["n", "state", "severity", "since", "what"],
+        )
+        return Answer({"incidents": [one.to_dict() for one in found]}, lines, 1 if found and not every else 0)
+    changed = _answer(handle, number, act, cause=cause, confirmed=confirmed, since=since, until=until, where=where)
+    lines = [f"incident {changed.n} is {changed.state}: {changed.title}"]
+    lines += [f"  marked bad: {one.since} to {one.until} {one.where}".rstrip() for one in changed.bad]
+    return Answer({"incidents": [changed.to_dict()]}, lines)
+
+
+def _answer(handle: Any, number: int, act: str | None, *, cause: str, confirmed: bool | None, since: str | None,
+            until: str | None, where: str) -> Any:  # fmt: skip
+    from ..errors import UsageError, nearest
+    from ..times import iso
+
+    known = handle.project.incidents(handle.model).get(number)
+    if act is None:
+        return known
+    if act == "mark-bad":
+        span = {
+            "since": iso(handle.moment(since)) if since else known.since,
+            "until": iso(handle.moment(until)) if until else known.until,
+            "where": where,
+        }
+        return handle.answer_incident(number, "mark_bad", **span)
+    if act == "resolve":
+        return handle.answer_incident(number, "resolve", cause=cause, confirmed=confirmed)
+    if act == "silence":
+        return handle.answer_incident(number, "silence", until=iso(handle.moment(until)) if until else "")
+    if act == "ack":
+        return handle.answer_incident(number, "ack")
+    raise UsageError(f'"{act}" is nothing one can do', fix=nearest(act, ("ack", "silence", "resolve", "mark-bad")))
+
+
+@verb(LIVE)
+def tail(
+    call: Call,
+    since: Since = None,
+    where: Annotated[str | None, typer.Option("--where", metavar="SQL")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as new ones come.")] = False,
+    refused: Annotated[bool, typer.Option("--refused", help="Requests that were refused.")] = False,
+    count: Annotated[int, typer.Option("-n", help="How many of the newest.")] = 10,
+) -> Answer:
+    """The newest logged predictions, or refusals.
+
+    middlewatch tail --where "temp < 0" -n 5
+    """
+    handle = call.handle()
+
+    def newest(after: Any) -> list[dict[str, Any]]:
+        frame = handle.refused(since=after) if refused else handle.predictions(since=after, where=where)
+        return [_row(row) for row in frame.sort("mw.received", "mw.id").tail(count).to_dicts()]
+
+    rows = newest(since)
+    if not follow:
+        return Answer({"rows": rows}, [_line(row) for row in rows] or ["no data"], 0 if rows else 5, stream=rows)
+    seen: set[str] = set()
+    while True:
+        for row in rows:
+            if row["id"] not in seen:
+                seen.add(row["id"])
+                typer.echo(_line(row))
+        time.sleep(1)
+        rows = newest("1min")
+
+
+def _row(row: dict[str, Any]) -> dict[str, Any]:
+    facts = {name[3:]: value for name, value in row.items() if name.startswith("mw.") and name != "mw.raw"}
+    inputs = {name: value for name, value in row.items() if not name.startswith("mw.")}
+    known = {one: inputs.pop(one) for one in ("field", "came", "expected", "error") if "field" in row and one in inputs}
+    return {**facts, **known, "inputs": inputs}
+
+
+def _line(row: dict[str, Any]) -> str:
+    if "field" in row:
+        return f"{row['received']}  {row['caller'] or '-'}  refused: {row['error']}"
+    inputs = " ".join(f"{name}={value}" for name, value in row["inputs"].items() if value is not None)
+    return f"{row['received']:%Y-%m-%d %H:%M:%S}Z  {row['id']}  {row['version']}  {row['score']:.4f}  {inputs}"

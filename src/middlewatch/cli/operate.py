@@ -1,0 +1,179 @@
+"""Verbs to operate: versions, score, monitor, note, doctor."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from .live import Until
+from .output import Answer, table
+from .run import OPERATE, Call, verb
+from .start import Table
+
+
+@verb(OPERATE)
+def versions(call: Call, version: Annotated[str | None, typer.Argument(metavar="[V]")] = None) -> Answer:
+    """Models, data versions, and what was live when.
+
+    middlewatch versions v2
+    """
+    found = call.handle().versions()
+    journal = [
+        {
+            "n": one.n,
+            "at": one.at,
+            "action": one.action,
+            "channel": one.channel,
+            "version": one.version,
+            "previous": one.previous,
+            "actor": one.actor,
+            "reason": one.reason,
+            "gate": list(one.gate),
+        }
+        for one in found["journal"]
+    ]
+    facts = {"live": found["live"], "models": found["models"], "data": found["data"], "journal": journal}
+    if version is not None:
+        return _one(facts, version)
+    lines = [f"live: {found['live'] or 'nothing'}   before it: {found['previous'] or '-'}"]
+    lines += table(
+        [
+            [one["version"], one["data"], _worth(one), one["rows"], one["created"], "ok" if _gate(one) else "refused"]
+            for one in found["models"][-10:]
+        ],
+        head=["model", "data", "worth", "rows", "made", "gate"],
+        indent="  ",
+    )
+    lines += table(
+        [
+            [one["version"], one["rows"], "ok" if one["ok"] else "FAILED", _window(one), one["source"]]
+            for one in found["data"][-10:]
+        ],
+        head=["data", "rows", "tests", "event time", "source"],
+        indent="  ",
+    )
+    lines += table(
+        [
+            [one["n"], one["at"], one["action"], one["channel"], one["version"], one["actor"], one["reason"]]
+            for one in journal[-10:]
+        ],
+        head=["entry", "at", "action", "channel", "version", "by", "reason"],
+        indent="  ",
+    )
+    return Answer(facts, lines)
+
+
+def _one(facts: dict[str, Any], version: str) -> Answer:
+    from ..errors import NotFound, nearest
+
+    known = {one["version"]: one for one in [*facts["models"], *facts["data"]]}
+    if version not in known:
+        raise NotFound(f"there is no {version}", fix=nearest(version, known))
+    chosen = known[version]
+    plain = {name: value for name, value in chosen.items() if not isinstance(value, list | dict)}
+    lines = [f"{name:<14} {value}" for name, value in plain.items() if value not in (None, "")]
+    lines += [f"  {'ok  ' if one['ok'] else 'FAIL'} {one['check']}: {one['detail']}" for one in chosen.get("gate", ())]
+    lines += [f"  {one['severity']} {one['message']}" for one in chosen.get("findings", ())]
+    return Answer(chosen, lines)
+
+
+def _worth(manifest: dict[str, Any]) -> str:
+    name, first = next(iter(manifest["metrics"].items()))
+    return f"{name} {first['value']:.4f}"
+
+
+def _gate(manifest: dict[str, Any]) -> bool:
+    return all(one["ok"] for one in manifest["gate"])
+
+
+def _window(manifest: dict[str, Any]) -> str:
+    window = manifest["window"]
+    return f"{window[0][:10]} to {window[1][:10]}" if window else "-"
+
+
+@verb(OPERATE)
+def score(
+    call: Call,
+    source: Table,
+    out: Annotated[str | None, typer.Option("--out", metavar="FILE", help=".parquet, .csv, .feather or .jsonl")] = None,
+    log: Annotated[bool, typer.Option("--log", help="Keep each row for the monitor, with its event time.")] = False,
+    time: Annotated[
+        str | None, typer.Option("--time", metavar="COL", help="Event time; default: as configured.")
+    ] = None,
+    caller: Annotated[str, typer.Option("--caller", metavar="NAME")] = "batch",
+    on: Annotated[str | None, typer.Option("--on", metavar="V", help="Another version than the live one.")] = None,
+) -> Answer:
+    """Score a table in one go.
+
+    middlewatch score march.parquet --out scored.parquet --log
+    """
+    from ..errors import UsageError
+
+    if out is None and not log:
+        raise UsageError("the scores would go nowhere", fix="--out scored.parquet, or --log, or both")
+    done = call.handle().score(source, out=out, log=log, time=time, caller=caller, version=on)
+    where = f" to {done.out}" if done.out else ""
+    kept = f", {done.logged:,} logged" if log else ""
+    lines = [f"scored {done.rows:,} rows with {done.version}{where}{kept} in {done.seconds:.2f} s"]
+    lines.append("Next:   middlewatch monitor" if log else "Next:   middlewatch score --log keeps them for the monitor")
+    return Answer(done.to_dict(), lines)
+
+
+@verb(OPERATE)
+def monitor(
+    call: Call,
+    until: Until = None,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Make and judge every window anew.")] = False,
+) -> Answer:
+    """Judge every finished window not yet judged; open, update or close incidents.
+
+    middlewatch monitor
+    """
+    handle = call.handle()
+    names = [call.model] if call.model else list(handle.project.config.models)
+    judged = [type(handle)(handle.project, name).monitor(until=until, rebuild=rebuild) for name in names]
+    windows = [window for one in judged for window in one.windows]
+    opened = [incident for one in judged for incident in one.incidents if incident.active]
+    alarms = [window for window in windows if window["alarm"]]
+    word = "provisional " if any(window["provisional"] for window in windows) else ""
+    lines = [f"judged {len(windows)} windows, {len(alarms)} {word}alarm{'s' if len(alarms) != 1 else ''}"]
+    for window in alarms[-5:]:
+        top = ", ".join(f"{one['column']} {one['channel']}" for one in window["top"][:3])
+        lines.append(f"WARN {window['start'][:10]} ({window['rows']:,} rows): {top}")
+    lines += [f"  incident {one.n} is {one.state}: {one.title}" for one in opened[-3:]]
+    lines.append("Next:   middlewatch why" if opened else "Next:   middlewatch status")
+    facts = {"windows": windows, "incidents": [one.to_dict() for one in opened]}
+    return Answer(facts, lines, 1 if opened else 0)
+
+
+@verb(OPERATE)
+def note(
+    call: Call,
+    text: Annotated[str, typer.Argument(metavar="TEXT")],
+    source: Annotated[str, typer.Option("--source", help="Who or what says so.")] = "",
+    at: Annotated[str | None, typer.Option("--at", metavar="T")] = None,
+) -> Answer:
+    """Put something that happened elsewhere on the time line: a deploy, a feed change.
+
+    middlewatch note "weather feed moved to the new provider" --at "yesterday 18:00"
+    """
+    from ..times import iso
+
+    moment = call.handle().note(text, source=source, at=at)
+    return Answer({"at": iso(moment)}, [f"noted at {iso(moment)}: {text}"])
+
+
+@verb(OPERATE)
+def doctor(call: Call) -> Answer:
+    """Try the ground for real: environment, store, disk, journal, live version; each with its fix."""
+    found = call.handle().doctor()
+    words = {"ok": "ok  ", "warn": "WARN", "fail": "FAIL"}
+    failed = sum(1 for one in found.checks if one.outcome == "fail")
+    lines = [f"{len(found.checks)} checks, {failed} failed"]
+    for one in found.checks:
+        lines.append(f"{words[one.outcome]} {one.name}: {one.detail}")
+        if one.fix and one.outcome != "ok":
+            lines.append(f"       fix: {one.fix}")
+    lines += [f"  {name} = {value!r}  ({origin})" for name, value, origin in found.settings if origin != "default"]
+    return Answer(found.to_dict(), lines, 0 if found.ok else 1)

@@ -1,0 +1,180 @@
+"""The frame of every verb: common options, the project opened when first needed, errors turned into exit codes."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+from typer.core import TyperGroup
+
+from ..errors import MiddlewatchError, UsageError, nearest
+from .output import Answer, show, show_error
+
+if TYPE_CHECKING:
+    from ..library import Handle
+
+START = "Start"
+LIVE = "Live"
+OPERATE = "Operate"
+SYNONYMS = {
+    "deploy": "promote",
+    "release": "promote",
+    "undo": "rollback",
+    "revert": "rollback",
+    "logs": "tail",
+    "log": "tail",
+    "explain": "why",
+    "diagnose": "why",
+    "predict": "score",
+    "test": "check",
+    "validate": "check",
+    "run": "serve",
+    "start": "serve",
+    "new": "init",
+    "models": "versions",
+    "list": "versions",
+    "registry": "versions",
+    "drift": "monitor",
+    "alerts": "incidents",
+    "health": "doctor",
+}
+
+
+class Verbs(TyperGroup):
+    """The verbs, in order of use; a wrong one is answered with the nearest, synonyms included."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(self.commands)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        for group in (START, LIVE, OPERATE):
+            rows = [
+                (name, one.help.partition("\n")[0].partition(". ")[0].rstrip("."))
+                for name, one in self.commands.items()
+                if one.rich_help_panel == group and not one.hidden  # type: ignore[attr-defined]
+            ]
+            if rows:
+                with formatter.section(group):
+                    formatter.write_dl(rows)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name = args[0] if args else ""
+        if name and name not in self.commands and not name.startswith("-"):
+            meant = SYNONYMS.get(name.lower())
+            hint = f'did you mean "{meant}"?' if meant else nearest(name, self.commands)
+            raise UsageError(f'there is no verb "{name}"', fix=f"{hint}  middlewatch --help lists them")
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(
+    cls=Verbs,
+    name="middlewatch",
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="At 2am, Middlewatch tells you what broke your model, since when, which decisions it changed, "
+    "and whether rolling back helps.",
+    epilog="Everything stays on this machine and in your own store: no telemetry, no outside request. "
+    "Exit codes: 0 fine, 1 what was looked at is bad, 2 usage, 3 our bug, 4 out of reach, 5 nothing to look at.",
+)
+
+ProjectOption = Annotated[
+    str | None, typer.Option("--project", metavar="DIR", help="Project folder; default: the nearest upward.")
+]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", metavar="NAME", help="Which model, where the project has several.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+@dataclass(slots=True)
+class Call:
+    """What every verb gets: where, which model, and the library opened there when first asked for."""
+
+    project: str | None
+    model: str | None
+    as_json: bool
+
+    def handle(self) -> Handle:
+        from ..library import open as open_project
+
+        return open_project(self.project or os.environ.get("MIDDLEWATCH_PROJECT"), model=self.model)
+
+
+def verb(group: str, *, name: str | None = None) -> Callable[[Callable[..., Answer]], Callable[..., None]]:
+    """Make a function `(call, own options) -> Answer` a verb: adds the common options, prints, sets the exit code."""
+
+    def wrap(function: Callable[..., Answer]) -> Callable[..., None]:
+        hints = get_type_hints(function, include_extras=True)
+        own = [one for one in inspect.signature(function).parameters.values() if one.name != "call"]
+        common = {"project": ProjectOption, "model": ModelOption, "json": JsonOption, "debug": DebugOption}
+        defaults = {"project": None, "model": None, "json": False, "debug": False}
+
+        @functools.wraps(function)
+        def run(**given: Any) -> None:
+            call = Call(given.pop("project"), given.pop("model"), given.pop("json"))
+            given.pop("debug")
+            raise typer.Exit(show(function(call, **given), as_json=call.as_json))
+
+        parameters = [one.replace(annotation=hints[one.name]) for one in own]
+        parameters += [
+            inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=defaults[key], annotation=kind)
+            for key, kind in common.items()
+        ]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {one.name: one.annotation for one in parameters}
+        app.command(name or function.__name__.rstrip("_").replace("_", "-"), rich_help_panel=group)(run)
+        return run
+
+    return wrap
+
+
+def main() -> None:
+    """Entry point of `middlewatch` and `mw`."""
+    from . import live, operate, start  # noqa: F401  (each registers its verbs)
+
+    arguments = sys.argv[1:]
+    as_json, debug = "--json" in arguments, "--debug" in arguments
+    try:
+        code = app(standalone_mode=False, prog_name="middlewatch")
+    except MiddlewatchError as error:
+        if debug:
+            raise
+        code = show_error(error, as_json=as_json)
+    except typer.Abort:
+        print("stopped; nothing was left half-written", file=sys.stderr)
+        code = 130
+    except KeyboardInterrupt:
+        print("\nstopped; nothing was left half-written", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:
+        # The reader went away (`| head`): the rest has nobody to go to.
+        sys.stderr.close()
+        code = 0
+    except Exception as error:
+        if debug:
+            raise
+        code = _unexpected(error, as_json)
+    sys.exit(code or 0)
+
+
+def _unexpected(error: Exception, as_json: bool) -> int:
+    # Typer's own usage errors carry an exit code and print themselves well.
+    if hasattr(error, "format_message") and hasattr(error, "exit_code"):
+        text = str(error.format_message())
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else "middlewatch"
+        return show_error(UsageError(text, fix=f"{path} --help"), as_json=as_json)
+    bug = MiddlewatchError(
+        f"this is our bug: {type(error).__name__}: {error}",
+        fix="run it again with --debug and send us the traceback",
+    )
+    return show_error(bug, as_json=as_json)

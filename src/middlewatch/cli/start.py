@@ -1,0 +1,208 @@
+"""Verbs to start with: init, check, train, serve, demo."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .output import Answer, progress, spark, table
+from .run import START, Call, verb
+
+if TYPE_CHECKING:
+    from ..checks import Report
+    from ..findings import Finding
+    from ..train import Trained
+
+Table = Annotated[str, typer.Argument(metavar="TABLE", help="CSV, Parquet, Feather, JSON lines; a folder or glob.")]
+
+
+@verb(START)
+def init(
+    call: Call,
+    source: Table,
+    target: Annotated[str, typer.Option("--target", metavar="COL", help="What the model predicts.")],
+    time: Annotated[str | None, typer.Option("--time", metavar="COL", help="When each row happened.")] = None,
+    key: Annotated[str | None, typer.Option("--key", metavar="COL", help="Your own id of a row.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="The model's name; default: the target.")] = None,
+    folder: Annotated[str, typer.Option("--dir", metavar="DIR", help="Where the project goes.")] = ".",
+    task: Annotated[str | None, typer.Option("--task", help="binary, multiclass or regression; else guessed.")] = None,
+) -> Answer:
+    """Start a project: look at all rows of a table, write middlewatch.toml and a schema to review.
+
+    middlewatch init flights.parquet --target late --time departs
+    """
+    from .. import library
+
+    started = library.init(source, target=target, time=time, key=key, name=name or call.model, folder=folder, task=task)
+    kinds: dict[str, int] = {}
+    for column in started.schema.features:
+        kinds[column.kind] = kinds.get(column.kind, 0) + 1
+    inputs = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    lines = [
+        f"{started.name}: a {started.schema.task} model of {target} from {len(started.schema.features)} inputs "
+        f"({inputs}), {started.report.rows:,} rows",
+        f"wrote {', '.join(started.files)}  (limits marked guessed are for you to confirm)",
+    ]
+    lines += [f"  {one.column}: {one.question} taken as {one.guess}  ({one.why})" for one in started.doubts[:3]]
+    if len(started.doubts) > 3:
+        lines.append(f"  and {len(started.doubts) - 3} more doubts: --json lists them")
+    lines.append("Next:   middlewatch train")
+    return Answer(started.to_dict(), lines)
+
+
+@verb(START)
+def check(
+    call: Call,
+    source: Table,
+    against: Annotated[str | None, typer.Option("--against", metavar="REF", help="A data version or a file.")] = None,
+) -> Answer:
+    """Data tests and a profile of a table, in one pass.
+
+    middlewatch check new.csv --against d3
+    """
+    report = call.handle().check(source, against=against)
+    return Answer(report.to_dict(), _report(report, source), 0 if report.ok else 1)
+
+
+def _report(report: Report, source: str) -> list[str]:
+    failed = [one for one in report.findings if one.severity == "fail" and one.status == "failed"]
+    others = [one for one in report.findings if one not in failed]
+    word = "ok  " if report.ok else "FAIL"
+    lines = [f"{word} {source}: {report.rows:,} rows, {len(failed)} failed, {report.seconds:.2f} s"]
+    lines += [line for one in failed[:8] for line in _finding(one)]
+    if len(failed) > 8:
+        lines.append(f"and {len(failed) - 8} more failures: --json lists them")
+    lines += [f"{one.severity.upper() if one.status == 'failed' else 'unknown'} {one.message}" for one in others[:4]]
+    rows = []
+    for name, facts in list(report.columns.items())[:30]:
+        shape = report.profile.columns[name]
+        rows.append(
+            [name, facts["kind"], facts["nulls"], facts["distinct"], facts["min"], facts["max"], _bars(shape, facts)]
+        )
+    lines += table(rows, head=["column", "kind", "missing", "distinct", "min", "max", ""], indent="  ")
+    lines.append("Next:   middlewatch train" if report.ok else f"Next:   {failed[0].fix}" if failed[0].fix else "")
+    return lines
+
+
+def _finding(one: Finding) -> list[str]:
+    examples = ", ".join(f"row {e['row']}: {e.get('value')!r}" for e in one.examples[:3] if "row" in e)
+    return [f"FAIL {one.message}" + (f"  ({examples})" if examples else "")]
+
+
+def _bars(shape: Any, facts: Any) -> str:
+    if facts["kind"] in ("number", "whole") and shape.n:
+        low, high = shape.quantile(0.01), shape.quantile(0.99)
+        if low < high:
+            step = (high - low) / 12
+            counts = shape.regroup([low + step * at for at in range(1, 12)])
+            return spark([float(one) for one in counts])
+        return ""
+    top = facts.get("top") or []
+    return ", ".join(str(one["value"] if isinstance(one, dict) else one[0]) for one in top[:4])
+
+
+@verb(START)
+def train(
+    call: Call,
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="TABLE", help="Another table, or a version: d3.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+    force: Annotated[
+        str | None, typer.Option("--force", metavar="REASON", help="Train although data tests fail; recorded.")
+    ] = None,
+) -> Answer:
+    """Snapshot the data, test it, train, compare with the live version, record. Releases nothing.
+
+    middlewatch train
+    """
+    trained = call.handle().train(data=data, seed=seed, force=force, progress=progress)
+    return Answer(trained.to_dict(), trained_lines(trained), 0 if trained.ok else 1)
+
+
+def trained_lines(trained: Trained) -> list[str]:
+    """What was made, its worth, the gate; shared with retrain."""
+    name, first = next(iter(trained.metrics.items()))
+    lines = [
+        f"{trained.version} from {trained.data}: {name} {first['value']:.4f} "
+        f"({first['low']:.4f} to {first['high']:.4f}) on {trained.holdout_rows:,} later rows, "
+        f"grown on {trained.rows:,}, {trained.seconds:.1f} s"
+    ]
+    lines += [
+        f"  left out {one['rows']:,} rows marked bad, {one['since']} to {one['until']}" for one in trained.left_out
+    ]
+    lines += [f"  {note}" for note in trained.notes]
+    lines += [f"{'ok  ' if one['ok'] else 'FAIL'} {one['check']}: {one['detail']}" for one in trained.gate]
+    lines.append(f"Next:   middlewatch promote {trained.version}")
+    return lines
+
+
+@verb(START)
+def serve(
+    call: Call,
+    host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port")] = 8000,
+    workers: Annotated[int, typer.Option("--workers", min=1)] = 1,
+    no_auth: Annotated[bool, typer.Option("--no-auth", help="Serve beyond this machine without API keys.")] = False,
+) -> Answer:
+    """Answer predictions and show the pages of all live models, until stopped.
+
+    middlewatch serve --port 8000
+    """
+    from ..serve import run
+    from ..web import pages
+
+    def announce(facts: dict[str, Any]) -> None:
+        if call.as_json:
+            print(json.dumps({"schema": 1, **facts}), flush=True)
+        else:
+            models = ", ".join(f"{name} {version}" for name, version in facts["models"].items()) or "nothing live yet"
+            print(f"serving {models} on {facts['url']}   (pages: {facts['url']}/, stop with Ctrl-C)", file=sys.stderr)
+
+    run.serve(
+        call.handle().project, host=host, port=port, workers=workers, pages=pages, announce=announce, no_auth=no_auth
+    )
+    return Answer({"stopped": True}, [])
+
+
+@verb(START)
+def demo(
+    call: Call,
+    fault: Annotated[
+        str, typer.Option("--fault", metavar="NAME", help="What goes wrong; --faults lists them.")
+    ] = "celsius",
+    column: Annotated[
+        str | None, typer.Option("--column", metavar="COL", help="Another column than the fault's own.")
+    ] = None,
+    factor: Annotated[float | None, typer.Option("--factor", help="With --fault scale.")] = None,
+    offset: Annotated[float | None, typer.Option("--offset", help="With --fault scale.")] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="Without the second story, the wrong release.")] = False,
+    keep: Annotated[str | None, typer.Option("--keep", metavar="DIR", help="Keep the project there.")] = None,
+    faults: Annotated[bool, typer.Option("--faults", help="List the faults.")] = False,
+) -> Answer:
+    """One night of production on a year of real flights, under a minute.
+
+    middlewatch demo --fault scale --column distance --factor 1.6
+    """
+    from pathlib import Path
+
+    from ..demo import night
+    from ..demo.faults import NAMES
+
+    if faults:
+        return Answer({"faults": list(NAMES)}, list(NAMES))
+    people = night.watched() and not call.as_json
+    facts = night.play(
+        fault=fault,
+        column=column,
+        factor=factor,
+        offset=offset,
+        fast=fast,
+        keep=Path(keep).resolve() if keep else None,
+        say=lambda line: print(line, file=sys.stderr if call.as_json else sys.stdout, flush=True),
+        stay=night.leave_open if people else None,
+    )
+    return Answer(facts, [f"Next:   middlewatch why --project {keep}"] if keep else [])

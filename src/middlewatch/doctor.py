@@ -1,0 +1,135 @@
+"""Is the ground sound? Each check is tried for real and comes with its fix."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from .errors import MiddlewatchError
+from .times import iso
+
+if TYPE_CHECKING:
+    from .project import Project
+
+Outcome = Literal["ok", "warn", "fail"]
+LEAST_FREE = 1 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing tried: `outcome`, what was seen, and what to do about it."""
+
+    name: str
+    outcome: Outcome
+    detail: str
+    fix: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "outcome": self.outcome, "detail": self.detail, "fix": self.fix}
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    checks: Sequence[Check]
+    settings: Sequence[tuple[str, Any, str]]
+
+    @property
+    def ok(self) -> bool:
+        return not any(one.outcome == "fail" for one in self.checks)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "ok": self.ok,
+            "checks": [one.to_dict() for one in self.checks],
+            "settings": [{"name": name, "value": value, "from": origin} for name, value, origin in self.settings],
+        }
+
+
+def doctor(project: Project, *, now: datetime) -> Checked:
+    """Try the environment, the store, the disk, each model's live version, journal and newest event."""
+    found = [_environment(), *_store(project), _disk(project, now)]
+    for name in project.config.models:
+        found += _model(project, name, now)
+    settings = [(name, value, origin) for name, (value, origin) in project.config.origins.items()]
+    return Checked(found, settings)
+
+
+def _environment() -> Check:
+    decisive = ("middlewatch", "polars", "numpy", "lightgbm", "uvicorn", "obstore")
+    versions = ", ".join(f"{one} {importlib.metadata.version(one)}" for one in decisive)
+    return Check(name="environment", outcome="ok", detail=f"Python {platform.python_version()}; {versions}")
+
+
+def _store(project: Project) -> list[Check]:
+    try:
+        project.store.probe()
+        size = project.store.size("")
+    except MiddlewatchError as error:
+        return [Check(name="store", outcome="fail", detail=error.what, fix=error.fix)]
+    return [Check(name="store", outcome="ok", detail=f"{project.store.url}: create-only holds, {size / 1e6:.1f} MB")]
+
+
+def _disk(project: Project, now: datetime) -> Check:
+    usage = shutil.disk_usage(project.root)
+    writable = os.access(project.root, os.W_OK)
+    if not writable:
+        return Check(
+            name="disk", outcome="fail", detail=f"{project.root} cannot be written", fix="chmod or chown the folder"
+        )
+    detail = f"{usage.free / 1e9:.1f} GB free of {usage.total / 1e9:.1f}"
+    days = _days_left(project, usage.free)
+    if days is not None:
+        detail += f"; at this rate full in {days:,} days" if days < 3650 else "; at this rate enough for over ten years"
+    if usage.free < LEAST_FREE or (days is not None and days < 14):
+        return Check(
+            name="disk", outcome="warn", detail=detail, fix="free some space, or shorten [store] keep_log_days"
+        )
+    return Check(name="disk", outcome="ok", detail=detail)
+
+
+def _days_left(project: Project, free: int) -> int | None:
+    """Days until the disk is full if the log keeps growing as it has; None without a log of at least one day."""
+    sizes, days = 0, 0
+    for name in project.config.models:
+        partitions = project.store.folders(f"{name}/log")
+        days = max(days, len(partitions))
+        sizes += project.store.size(f"{name}/log/") if partitions else 0
+    return int(free / (sizes / days)) if days and sizes else None
+
+
+def _model(project: Project, name: str, now: datetime) -> list[Check]:
+    from . import model
+
+    journal = project.journal(name)
+    broken = journal.verify()
+    checks = [Check(name=f"{name}: journal", outcome="fail", detail=one.message, fix=one.fix) for one in broken] or [
+        Check(name=f"{name}: journal", outcome="ok", detail=f"{len(journal.entries())} entries, chain unbroken")
+    ]
+    live = journal.live()
+    if live is None:
+        checks.append(
+            Check(name=f"{name}: live", outcome="warn", detail="nothing is live", fix="middlewatch promote v1")
+        )
+    elif model.ours(live):
+        try:
+            model.predictor(project.store, model.load(project.store, name, live))
+            checks.append(Check(name=f"{name}: live", outcome="ok", detail=f"{live} loads and answers its golden rows"))
+        except MiddlewatchError as error:
+            checks.append(
+                Check(
+                    name=f"{name}: live", outcome="fail", detail=f"{live}: {error.what}", fix=error.fix or "roll back"
+                )
+            )
+    newest = next((one for one in reversed(project.windows(name).summaries()) if one["source"] == "log"), None)
+    detail = f"newest judged day {newest['day']}, written {newest['written']}" if newest else "nothing judged yet"
+    checks.append(
+        Check(name=f"{name}: monitor", outcome="ok" if newest else "warn", detail=f"{detail} (now {iso(now)})",
+              fix="" if newest else "middlewatch monitor")
+    )  # fmt: skip
+    return checks

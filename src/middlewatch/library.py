@@ -1,0 +1,340 @@
+"""The library: `mw.open(project)` gives a Handle whose methods are the verbs of the command line, by the same names.
+
+The command line and the pages call nothing else. The clock and the user's name enter here.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import times
+from .project import Project
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from .checks import Report
+    from .doctor import Checked
+    from .incidents import Incident
+    from .initialise import Started
+    from .monitor import Judged
+    from .profiles import Profile
+    from .releases import Released
+    from .retrain import Retrained
+    from .score import Scored
+    from .status import Status
+    from .train import Trained
+    from .why import Diagnosis
+
+Progress = Callable[[str], None]
+
+
+def _quiet(line: str) -> None:
+    """Progress nobody listens to."""
+
+
+def who() -> str:
+    """The person or job behind an act: MIDDLEWATCH_ACTOR, else the login name."""
+    try:
+        return os.environ.get("MIDDLEWATCH_ACTOR") or getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
+
+
+def open(project: str | Path | None = None, *, model: str | None = None) -> Handle:
+    """The project in a folder, or in the nearest one upward. Raises NotFound, ConfigError, OutOfReach."""
+    return Handle(Project.open(project), model)
+
+
+def init(
+    table: str,
+    *,
+    target: str,
+    time: str | None = None,
+    key: str | None = None,
+    name: str | None = None,
+    folder: str | Path = ".",
+    task: str | None = None,
+) -> Started:
+    """Start a project from a table, or add a model to one: writes middlewatch.toml and `<name>.schema.toml`.
+
+    Raises TableError, UsageError; nothing is ever overwritten.
+    """
+    from .initialise import init as job
+
+    return job(table, target=target, time=time, key=key, name=name, folder=Path(folder), task=task)
+
+
+def check(table: Any, schema: Any = None, *, zone: str = "UTC") -> Report:
+    """Data tests of a frame (pandas, polars, pyarrow) or a file, against a Schema or a schema file.
+
+    Without a schema only what is wrong in any table is found. No project is needed.
+    """
+    from . import checks, infer, tables
+    from .schema import Schema
+
+    raw = _raw(table, Path.cwd(), tables)
+    if isinstance(schema, str | Path):
+        schema = Schema.parse(Path(schema).read_text(encoding="utf-8"), where=str(schema))
+    if schema is None:
+        schema = infer.describe(raw, zone=zone)
+    return checks.check(raw, schema, zone=zone)
+
+
+def profile(table: Any, *, zone: str = "UTC") -> Profile:
+    """The profile of a frame or a file, with no project: counts, quantiles, histograms of every column."""
+    return check(table, zone=zone).profile
+
+
+class Handle:
+    """One project, one model (where the project has one, or the one named); each verb is a method."""
+
+    def __init__(self, project: Project, model: str | None = None) -> None:
+        self.project = project
+        self._model = model
+
+    @property
+    def model(self) -> str:
+        """The model the verbs are about. Raises UsageError where several could be meant."""
+        return self.project.model(self._model)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Middlewatch project {self.project.root.name}: {', '.join(self.project.config.models) or 'no model yet'}>"
+        )
+
+    def moment(self, text: str | datetime | None) -> datetime | None:
+        """A time as people write it (`2h`, ISO, `yesterday 18:00`), in UTC."""
+        if text is None or isinstance(text, datetime):
+            return text
+        return times.parse_time(text, now=self.clock(), zone=self.project.zone)
+
+    @staticmethod
+    def clock() -> datetime:
+        return datetime.now(UTC)
+
+    # ------------------------------------------------------------------ start
+
+    def check(self, table: Any, *, against: str | None = None) -> Report:
+        """Data tests of a table against the model's schema, and its shift against a data version or another table."""
+        from . import checks, data, tables
+
+        schema = self.project.schema(self.model)
+        zone = self.project.config.monitor.zone
+        reference = None
+        if against is not None and against[:1] == "d" and against[1:].isdigit():
+            reference = data.profile(self.project.store, self.model, against)
+        elif against is not None:
+            reference = checks.check(tables.scan(against, base=Path.cwd()), schema, zone=zone).profile
+        return checks.check(_raw(table, Path.cwd(), tables), schema, zone=zone, reference=reference)
+
+    def train(
+        self, *, data: str | None = None, seed: int = 0, force: str | None = None, progress: Progress = _quiet
+    ) -> Trained:
+        """Snapshot, data tests, train, compare with the live version, record. Releases nothing."""
+        from .train import train
+
+        return train(
+            self.project,
+            self.model,
+            source=_from_here(data, self.project),
+            seed=seed,
+            force=force,
+            now=self.clock(),
+            actor=who(),
+            progress=progress,
+        )
+
+    # ------------------------------------------------------------------ live
+
+    def status(self, *, now: datetime | str | None = None) -> Status:
+        """Is it still good? From stored summaries alone."""
+        from .status import status
+
+        return status(self.project, self.model, now=self.moment(now), clock=self.clock())
+
+    def why(
+        self,
+        about: str | None = None,
+        *,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        on: str | None = None,
+    ) -> Diagnosis:
+        """The cause of an incident (number), of a span, or of the newest incident; for a prediction id, its story."""
+        from . import why
+
+        if about is not None and not about.isdigit():
+            return why.explain_row(self.project, self.model, about, on=on)
+        return why.diagnose(
+            self.project,
+            self.model,
+            incident=int(about) if about else None,
+            since=self.moment(since),
+            until=self.moment(until),
+            now=self.clock(),
+        )
+
+    def promote(self, version: str, *, channel: str = "live", reason: str = "", force: str | None = None) -> Released:
+        """Make a version live through the gate; `force` gives the reason to do it against the gate."""
+        from .releases import promote
+
+        return promote(
+            self.project,
+            self.model,
+            version,
+            channel=channel,
+            reason=reason,
+            force=force,
+            now=self.clock(),
+            actor=who(),
+        )
+
+    def rollback(self, *, to: str | None = None, reason: str = "", dry_run: bool = False) -> Released:
+        """Back to the version that was live before; `dry_run` says what it would change and whether it helps."""
+        from .releases import rollback
+
+        return rollback(self.project, self.model, to=to, reason=reason, dry_run=dry_run, now=self.clock(), actor=who())
+
+    def unfreeze(self, *, reason: str = "") -> Released:
+        """Allow automatic promotion again after a rollback."""
+        from .releases import unfreeze
+
+        return unfreeze(self.project, self.model, reason=reason, now=self.clock(), actor=who())
+
+    def retrain(
+        self, *, data: str | None = None, slot: str | None = None, seed: int = 0, progress: Progress = _quiet
+    ) -> Retrained:
+        """Train, gate, and promote as configured."""
+        from .retrain import retrain
+
+        return retrain(
+            self.project,
+            self.model,
+            source=_from_here(data, self.project),
+            slot=slot,
+            seed=seed,
+            now=self.clock(),
+            actor=who(),
+            progress=progress,
+        )
+
+    def incidents(self, *, every: bool = False) -> list[Incident]:
+        """Open incidents, or every one there was."""
+        kept = self.project.incidents(self.model)
+        return kept.all() if every else kept.active()
+
+    def answer_incident(self, number: int, act: str, **facts: Any) -> Incident:
+        """Acknowledge (`ack`), `silence`, `resolve`, or `mark_bad` an incident."""
+        return self.project.incidents(self.model).add(number, act, at=self.clock(), actor=who(), **facts)
+
+    def predictions(
+        self,
+        *,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        where: str | None = None,
+        by: str = "received",
+    ) -> pl.DataFrame:
+        """Logged predictions as a frame: the inputs by their names and `mw.*` columns."""
+        from . import predictions
+
+        return predictions.read(
+            self.project.store,
+            self.project.spool(self.model),
+            self.model,
+            since=self.moment(since),
+            until=self.moment(until),
+            where=where,
+            by="time" if by == "time" else "received",
+        )
+
+    def refused(self, *, since: datetime | str | None = None, until: datetime | str | None = None) -> pl.DataFrame:
+        """Requests that were refused, with the field, what came and what was expected."""
+        from . import predictions
+
+        return predictions.read_refused(
+            self.project.store,
+            self.project.spool(self.model),
+            self.model,
+            since=self.moment(since),
+            until=self.moment(until),
+        )
+
+    # ------------------------------------------------------------------ operate
+
+    def versions(self) -> dict[str, Any]:
+        """Models, data, journal and what is live, as plain facts."""
+        from . import data, model
+
+        store, name = self.project.store, self.model
+        journal = self.project.journal(name)
+        return {
+            "live": journal.live(),
+            "previous": journal.previous(),
+            "models": model.versions(store, name),
+            "data": [data.shelf(store, name).manifest(one) for one in data.shelf(store, name).names()],
+            "journal": journal.entries(),
+        }
+
+    def score(
+        self,
+        table: Any,
+        *,
+        out: str | Path | None = None,
+        log: bool = False,
+        version: str | None = None,
+        time: str | None = None,
+        caller: str = "batch",
+    ) -> Scored:
+        """Score a frame or a file; `log` keeps each row with its event time for the monitor."""
+        from . import tables
+        from .score import score
+
+        return score(
+            self.project,
+            self.model,
+            _raw(table, Path.cwd(), tables),
+            out=Path(out) if out is not None else None,
+            log=log,
+            version=version,
+            time_column=time,
+            caller=caller,
+            now=self.clock(),
+        )
+
+    def monitor(self, *, until: datetime | str | None = None, rebuild: bool = False) -> Judged:
+        """Judge every finished window that is not judged yet; opens, updates and closes incidents."""
+        from . import monitor
+
+        return monitor.judge(self.project, self.model, until=self.moment(until), rebuild=rebuild, now=self.clock())
+
+    def note(self, text: str, *, source: str = "", at: datetime | str | None = None) -> datetime:
+        """Put an event from outside on the time line: a deploy, a feed change."""
+        from . import notes
+
+        moment = self.moment(at) or self.clock()
+        notes.add(self.project.store, text, source=source, at=moment, now=self.clock(), actor=who())
+        return moment
+
+    def doctor(self) -> Checked:
+        """Is the ground sound: environment, store, disk, newest event, where each setting comes from."""
+        from .doctor import doctor
+
+        return doctor(self.project, now=self.clock())
+
+
+def _from_here(table: str | None, project: Project) -> str | None:
+    # A path typed on the command line is relative to where it is typed, a configured one to the project.
+    if table is None or "://" in table or (table[:1] == "d" and table[1:].isdigit()):
+        return table
+    return str(Path(table).resolve())
+
+
+def _raw(table: Any, base: Path, tables: Any) -> Any:
+    return tables.scan(table, base=base) if isinstance(table, str | Path) else tables.from_frame(table)

@@ -1,0 +1,184 @@
+"""Is it still good? Answered from stored summaries alone, so that the question costs nothing.
+
+Imports neither polars nor numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from .incidents import Incident
+from .times import iso
+
+if TYPE_CHECKING:
+    from .project import Project
+
+State = Literal["healthy", "look", "failing", "no_data", "learning"]
+WORDS: Mapping[State, str] = {
+    "healthy": "Healthy",
+    "look": "Look",
+    "failing": "Failing",
+    "no_data": "No data",
+    "learning": "Learning",
+}
+# Silence longer than this many windows is "no data".
+SILENT_WINDOWS = 3
+EXPECTED_FROM = 28
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """One model's state in facts. Times are ISO; `days` are the newest windows' summaries, oldest first."""
+
+    model: str
+    state: State
+    sentence: str
+    now: str
+    live: Mapping[str, Any] | None
+    requests: Mapping[str, Any]
+    score: Mapping[str, Any]
+    quality: Mapping[str, Any]
+    incidents: Sequence[Incident]
+    why_confirmed: Mapping[str, int]
+    guessed_limits: int
+    frozen: bool
+    days: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
+
+    @property
+    def ok(self) -> bool:
+        return self.state not in ("look", "failing")
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "state": self.state,
+            "sentence": self.sentence,
+            "now": self.now,
+            "live": self.live,
+            "requests": dict(self.requests),
+            "score": dict(self.score),
+            "quality": dict(self.quality),
+            "incidents": [one.to_dict() for one in self.incidents],
+            "why_confirmed": dict(self.why_confirmed),
+            "guessed_limits": self.guessed_limits,
+            "frozen": self.frozen,
+        }
+
+
+def status(project: Project, name: str, *, now: datetime | None = None, clock: datetime) -> Status:
+    """The state of a model at `now`: the moment given, else the newest event for replayed history, else the clock.
+
+    failing: a page-worthy incident is open. look: any other is open. no_data: nothing logged, or silent for three
+    windows. learning: too little history for an alarm line. healthy: none of these.
+    """
+    journal = project.journal(name)
+    released = journal.state()
+    live = released.live.get("live")
+    days = project.windows(name).summaries()
+    moment = now or _newest(days, clock)
+    incidents = [one for one in project.incidents(name).all() if one.active]
+    closed = [one for one in project.incidents(name).all() if one.confirmed is not None]
+    logged = [one for one in days if one["source"] == "log"]
+    live_entry = next(
+        (one for one in reversed(journal.entries()) if one.version == live and one.channel == "live"), None
+    )
+    state = _state(live, logged, days, incidents, moment)
+    return Status(
+        model=name,
+        state=state,
+        sentence=_sentence(state, name, live, logged, incidents, moment),
+        now=iso(moment),
+        live={"version": live, "since": live_entry.at, "by": live_entry.actor} if live_entry else None,
+        requests=_requests(logged),
+        score=_score(days),
+        quality={"metric": None, "labelled_share": None, "note": "outcomes are not joined yet"},
+        incidents=incidents,
+        why_confirmed={"confirmed": sum(1 for one in closed if one.confirmed), "of": len(closed)},
+        guessed_limits=sum(len(column.guessed) for column in project.schema(name).columns),
+        frozen=released.frozen,
+        days=days,
+    )
+
+
+def _newest(days: Sequence[Mapping[str, Any]], clock: datetime) -> datetime:
+    """Replayed or imported history is judged at its own newest event, not at today's date."""
+    logged = [one for one in days if one["source"] == "log"]
+    if not logged:
+        return clock
+    end = datetime.combine(date.fromisoformat(logged[-1]["day"]), datetime.min.time(), tzinfo=UTC) + timedelta(days=1)
+    written = datetime.fromisoformat(logged[-1]["written"])
+    return end if written - end > timedelta(days=SILENT_WINDOWS) or end > clock else clock
+
+
+def _state(
+    live: str | None,
+    logged: Sequence[Mapping[str, Any]],
+    days: Sequence[Mapping[str, Any]],
+    incidents: Sequence[Incident],
+    moment: datetime,
+) -> State:
+    if any(one.severity == "page" for one in incidents):
+        return "failing"
+    if incidents:
+        return "look"
+    if live is None or not logged or _silent_days(logged, moment) > SILENT_WINDOWS:
+        return "no_data"
+    last = next((one["judged"] for one in reversed(days) if one.get("judged")), None)
+    if last is None or last.get("state") == "learning":
+        return "learning"
+    return "healthy"
+
+
+def _silent_days(logged: Sequence[Mapping[str, Any]], moment: datetime) -> int:
+    return (moment.date() - date.fromisoformat(logged[-1]["day"])).days - 1
+
+
+def _sentence(
+    state: State,
+    name: str,
+    live: str | None,
+    logged: Sequence[Mapping[str, Any]],
+    incidents: Sequence[Incident],
+    moment: datetime,
+) -> str:
+    if incidents:
+        newest = incidents[-1]
+        more = f" (and {len(incidents) - 1} more)" if len(incidents) > 1 else ""
+        return f"{WORDS[state]}: incident {newest.n} since {newest.since}: {newest.title}{more}"
+    if live is None:
+        return f"No data: no version of {name} is live yet"
+    if not logged:
+        return f"No data: {live} is live, nothing has been judged yet"
+    if state == "no_data":
+        return f"No data: {live} is live, the last logged day is {logged[-1]['day']}"
+    if state == "learning":
+        return f"Learning: {live} is live, {len(logged)} days of its traffic seen so far"
+    return f"Healthy: {live} answers as it did; the last window, {logged[-1]['day']}, raised no alarm"
+
+
+def _requests(logged: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    if not logged:
+        return {"day": None, "rows": 0, "usual_low": None, "usual_high": None}
+    usual = sorted(int(one["rows"]) for one in logged[-1 - EXPECTED_FROM : -1])
+    return {
+        "day": logged[-1]["day"],
+        "rows": logged[-1]["rows"],
+        "usual_low": usual[0] if usual else None,
+        "usual_high": usual[-1] if usual else None,
+        "refused": logged[-1].get("refused", 0),
+    }
+
+
+def _score(days: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    scored = [one["score"]["mean"] for one in days if one.get("score")]
+    if not scored:
+        return {"mean": None, "usual_low": None, "usual_high": None}
+    usual = sorted(scored[-1 - EXPECTED_FROM : -1])
+    return {
+        "mean": scored[-1],
+        "usual_low": usual[0] if usual else None,
+        "usual_high": usual[-1] if usual else None,
+    }

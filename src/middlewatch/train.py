@@ -1,0 +1,427 @@
+"""Training: snapshot, tests, a model on the earlier rows, its worth on the later ones, a record of all of it.
+
+Nothing is released here. Rows are split by event time: the last fifth (or what came after the live version's own
+training rows) is the holdout, so a model is judged as it will be used, on what comes after what it knows. The
+version that is stored is the one that was measured; it is not grown again on all rows.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from . import data, gate, history, learners, metrics, model, tables
+from .encoding import Encoding
+from .errors import NothingToDo, Refused
+from .predictors import trees_sha256
+from .times import iso
+
+if TYPE_CHECKING:
+    from .metrics import Task
+    from .predictors import Predictor
+    from .project import Project
+    from .schema import Schema
+
+Floats = NDArray[np.float64]
+Progress = Callable[[str], None]
+
+HOLDOUT_SHARE = 0.2
+# Fewer rows than this after the champion's own say too little; the last fifth is taken instead.
+HOLDOUT_MINIMUM = 500
+GOLDEN_ROWS = 20
+SMALLEST_TABLE = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """What `train` made: `metrics` with intervals on the holdout, `champion` the live version it was held against."""
+
+    version: str
+    data: str
+    metrics: Mapping[str, Mapping[str, float]]
+    champion: str | None
+    gate: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+    rows: int = 0
+    holdout_rows: int = 0
+    left_out: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return gate.passed(self.gate)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "version": self.version,
+            "data": self.data,
+            "rows": self.rows,
+            "holdout_rows": self.holdout_rows,
+            "left_out": self.left_out,
+            "metrics": self.metrics,
+            "champion": self.champion,
+            "gate": self.gate,
+            "notes": self.notes,
+            "seconds": round(self.seconds, 2),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Split:
+    """Encoded rows in training order: those before `cut` are learnt from, the rest is the holdout."""
+
+    frame: pl.DataFrame
+    matrix: Floats
+    target: Floats
+    cut: int
+
+    @property
+    def truth(self) -> Floats:
+        return self.target[self.cut :]
+
+
+@dataclass(frozen=True, slots=True)
+class _Grown:
+    """A model and what was measured of it: `scores` of the holdout, `latency` in microseconds a row."""
+
+    text: bytes
+    encoding: Encoding
+    predictor: Predictor
+    settings: Mapping[str, Any]
+    scores: Floats
+    worth: Mapping[str, Mapping[str, float]]
+    golden: Mapping[str, Any]
+    stable: bool
+    latency: float
+
+
+def train(
+    project: Project,
+    name: str,
+    *,
+    source: str | None = None,
+    seed: int = 0,
+    force: str | None = None,
+    now: datetime,
+    actor: str,
+    progress: Progress = lambda line: None,
+) -> Trained:
+    """Make the next model version from the configured source, another table, or a data version (`d7`).
+
+    Raises Refused where the data fail their tests (unless `force` gives a reason, which is recorded), NothingToDo
+    where too few rows are left to learn from, TableError and NotFound for a source that is not there.
+    """
+    started = time.perf_counter()
+    schema = project.schema(name)
+    wanted = source or project.settings(name).source
+    snapshot = take_snapshot(project, name, wanted, now=now, actor=actor, progress=progress)
+    if not snapshot.ok and not force:
+        raise _failed_tests(snapshot)
+    live = project.journal(name).live()
+    champion = model.load(project.store, name, live) if live and model.ours(live) else None
+    usable, notes = _usable(data.frame(project.store, name, snapshot.version), schema)
+    encoding = Encoding.of(schema, usable)
+    split = _split(usable, schema, encoding, champion)
+    progress(f"growing trees on {split.cut:,} rows, {len(encoding.names)} columns")
+    grown = _grow(schema, split, encoding, seed)
+    limit = _latency_limit(project, name)
+    gate_lines = _gate_alone(schema, split, grown, limit)
+    if champion is not None:
+        loaded = model.predictor(project.store, champion)
+        old = loaded.batch(champion.encoding.encode(split.frame[split.cut :]))
+        gate_lines += _gate_against(project, champion, split.truth, old, grown.scores, encoding.names, seed)
+    manifest = {
+        "data": snapshot.version,
+        "data_sha256": snapshot.sha256,
+        "data_ok": snapshot.ok,
+        "forced": force,
+        "threshold": project.settings(name).threshold,
+        "compared_with": live if champion else None,
+        "gate": gate_lines,
+        "code": _commit(project),
+        "notes": notes,
+        "seed": seed,
+        **_record(schema, split, grown),
+    }
+    files = {
+        "model.txt": grown.text,
+        "schema.toml": schema.to_toml().encode(),
+        "encoding.json": json.dumps(encoding.to_dict()).encode(),
+        "golden.json": json.dumps(grown.golden).encode(),
+        "env.txt": "\n".join(_packages()).encode(),
+    }
+    version = model.publish(project.store, name, files=files, manifest=manifest, now=now, actor=actor)
+    if schema.time:
+        progress("scoring the training days by models that have not seen them, as history for the monitor")
+        _keep_history(project, name, schema, split, grown, version, now)
+    return Trained(
+        version=version,
+        data=snapshot.version,
+        metrics=grown.worth,
+        champion=live,
+        gate=gate_lines,
+        seconds=time.perf_counter() - started,
+        rows=split.cut,
+        holdout_rows=int(split.truth.size),
+        left_out=list(snapshot.manifest["left_out"]),
+        notes=notes,
+    )
+
+
+def take_snapshot(
+    project: Project,
+    name: str,
+    source: str,
+    *,
+    now: datetime,
+    actor: str,
+    progress: Progress = lambda line: None,
+) -> data.DataVersion:
+    """The data version that a source is now: the one named `d7`, or a table kept (rows marked bad left out)."""
+    if source[:1] == "d" and source[1:].isdigit():
+        return data.load(project.store, name, source)
+    progress(f"reading {source}")
+    marked = [
+        data.LeaveOut(datetime.fromisoformat(span.since), datetime.fromisoformat(span.until), span.where or None)
+        for span in project.incidents(name).bad_spans()
+    ]
+    return data.snapshot(
+        project.store,
+        name,
+        tables.scan(source, base=project.root),
+        project.schema(name),
+        zone=project.zone,
+        now=now,
+        actor=actor,
+        leave_out=marked,
+    )
+
+
+def _failed_tests(snapshot: data.DataVersion) -> Refused:
+    failed = [one for one in snapshot.manifest["findings"] if one["severity"] == "fail"]
+    return Refused(
+        f"nothing was trained: {snapshot.version} fails {len(failed)} data test{'s' if len(failed) != 1 else ''}",
+        where=f"{snapshot.manifest['source']}, kept as {snapshot.version}",
+        why="; ".join(one["message"] for one in failed[:3]),
+        fix=f"mend the source or the schema, or  middlewatch train --data {snapshot.version} --force 'the reason'",
+    )
+
+
+def _usable(rows: pl.DataFrame, schema: Schema) -> tuple[pl.DataFrame, list[str]]:
+    notes: list[str] = []
+    usable = rows.filter(pl.col(schema.target).is_not_null())
+    if usable.height < rows.height:
+        notes.append(f"{rows.height - usable.height:,} rows without {schema.target} were left out")
+    if schema.time and usable[schema.time].null_count():
+        before = usable.height
+        usable = usable.filter(pl.col(schema.time).is_not_null())
+        notes.append(f"{before - usable.height:,} rows without {schema.time} were left out")
+    if usable.height < SMALLEST_TABLE:
+        raise NothingToDo(
+            f"{usable.height} rows with a target are too few to learn from",
+            why=f"at least {SMALLEST_TABLE} are needed",
+            fix="give more data: middlewatch train --data TABLE",
+        )
+    return usable, notes
+
+
+def target_of(rows: pl.DataFrame, schema: Schema) -> Floats:
+    """The target as numbers: 0/1, class codes in the order of `schema.classes`, or values. Unknown classes are NaN."""
+    values = rows[schema.target]
+    if schema.task == "regression":
+        return values.cast(pl.Float64).to_numpy().astype(np.float64)
+    codes = {text: float(code) for code, text in enumerate(schema.classes)}
+    texts = values.cast(pl.String)
+    return texts.replace_strict(codes, default=None, return_dtype=pl.Float64).to_numpy().astype(np.float64)
+
+
+def _split(rows: pl.DataFrame, schema: Schema, encoding: Encoding, champion: model.ModelVersion | None) -> _Split:
+    target = target_of(rows, schema)
+    known = np.isfinite(target)
+    if not known.all():
+        rows, target = rows.filter(pl.Series(known)), target[known]
+    if schema.time is None:
+        # Without a time there is no later: a seeded shuffle stands in for it.
+        order = np.random.default_rng(0).permutation(rows.height)
+        rows, target = rows[order], target[order]
+    cut = int(rows.height * (1 - HOLDOUT_SHARE))
+    seen = champion.manifest["trained_until"] if champion else None
+    if schema.time and seen:
+        after = int((rows[schema.time] <= datetime.fromisoformat(seen)).sum())
+        if rows.height - after >= HOLDOUT_MINIMUM:
+            cut = max(cut, after)
+    if schema.task != "regression" and len(np.unique(target[:cut])) < 2:
+        raise Refused(
+            f"{schema.target} has one value only in the {cut:,} rows before the holdout",
+            why="a model of one class cannot be told from a constant",
+            fix="train on a longer or a mixed period",
+        )
+    return _Split(rows, encoding.encode(rows), target, cut)
+
+
+def _grow(schema: Schema, split: _Split, encoding: Encoding, seed: int) -> _Grown:
+    outputs = len(schema.classes) if schema.task == "multiclass" else 1
+    settings = learners.parameters(schema.task, split.cut, len(schema.classes), seed)
+    text = learners.grow(
+        split.matrix[: split.cut],
+        split.target[: split.cut],
+        names=encoding.names,
+        categorical=encoding.categorical,
+        settings=settings,
+    )
+    predictor = learners.predictor(text, len(encoding.names), outputs)
+    scores = predictor.batch(split.matrix[split.cut :])
+    golden, stable = _golden(split, encoding, predictor)
+    return _Grown(
+        text=text,
+        encoding=encoding,
+        predictor=predictor,
+        settings=settings,
+        scores=scores,
+        worth=metrics.evaluate(schema.task, split.truth, scores, seed=seed),
+        golden=golden,
+        stable=stable,
+        latency=_latency(predictor, split.matrix[split.cut :][:GOLDEN_ROWS]),
+    )
+
+
+def _golden(split: _Split, encoding: Encoding, predictor: Predictor) -> tuple[dict[str, Any], bool]:
+    """Rows spread over the holdout with their scores, and whether scoring them twice gives the same."""
+    spread = np.linspace(split.cut, split.frame.height - 1, GOLDEN_ROWS).astype(int)
+    rows = split.frame[spread].select(encoding.names).to_dicts()
+    first = [predictor.row(encoding.encode_row(row)) for row in rows]
+    second = [predictor.row(encoding.encode_row(row)) for row in rows]
+    return {"rows": rows, "scores": first}, first == second
+
+
+def _latency(predictor: Predictor, matrix: Floats, rounds: int = 100) -> float:
+    rows = [list(row) for row in matrix]
+    spent = []
+    for _ in range(rounds):
+        before = time.perf_counter_ns()
+        for row in rows:
+            predictor.row(row)
+        spent.append((time.perf_counter_ns() - before) / 1000 / len(rows))
+    return float(np.median(spent))
+
+
+def _latency_limit(project: Project, name: str) -> float:
+    return float(project.settings(name).gate.latency_us)
+
+
+def _gate_alone(schema: Schema, split: _Split, grown: _Grown, latency_limit: float) -> list[gate.Verdict]:
+    first = metrics.METRICS[schema.task][0]
+    mean = metrics.baseline(schema.task, split.target[: split.cut], split.truth.size)
+    return gate.alone(
+        schema.task,
+        grown.worth,
+        first.of(split.truth, mean),
+        finite=bool(np.isfinite(grown.scores).all()),
+        stable=grown.stable,
+        latency_us=grown.latency,
+        latency_limit_us=latency_limit,
+    )
+
+
+def _gate_against(
+    project: Project,
+    champion: model.ModelVersion,
+    truth: Floats,
+    old: Floats,
+    new: Floats,
+    inputs: tuple[str, ...],
+    seed: int,
+) -> list[gate.Verdict]:
+    wanted = project.settings(champion.model).gate
+    task: Task = champion.schema.task
+    spread = float(old.std()) or 1.0
+    return gate.against(
+        metrics.compare(task, truth, old, new, metric=wanted.metric, seed=seed),
+        drop_at_most=wanted.drop_at_most,
+        champion_inputs=champion.encoding.names,
+        challenger_inputs=inputs,
+        shift_sd=float(new.mean() - old.mean()) / spread if task != "multiclass" else 0.0,
+    )
+
+
+def _record(schema: Schema, split: _Split, grown: _Grown) -> dict[str, Any]:
+    """What the manifest says of the model itself."""
+
+    def moment(row: int) -> str | None:
+        return iso(split.frame[schema.time][row]) if schema.time else None
+
+    return {
+        "task": schema.task,
+        "kind": "lightgbm",
+        "target": schema.target,
+        "classes": list(schema.classes),
+        "inputs": list(grown.encoding.names),
+        "rows": split.cut,
+        "holdout_rows": int(split.truth.size),
+        "trained_until": moment(split.cut - 1),
+        "holdout_from": moment(split.cut),
+        "settings": dict(grown.settings),
+        "metrics": grown.worth,
+        "score_mean": float(grown.scores.mean()),
+        "latency_us": round(grown.latency, 2),
+        "size_bytes": len(grown.text),
+        "trees_sha256": trees_sha256(grown.text),
+        "environment": environment(),
+    }
+
+
+def _keep_history(
+    project: Project, name: str, schema: Schema, split: _Split, grown: _Grown, version: str, now: datetime
+) -> None:
+    """Training days become windows of the monitor, with scores of models that had not seen the rows."""
+    unseen = learners.out_of_fold(
+        split.matrix[: split.cut],
+        split.target[: split.cut],
+        names=grown.encoding.names,
+        categorical=grown.encoding.categorical,
+        settings=grown.settings,
+        outputs=grown.scores.shape[1] if grown.scores.ndim == 2 else 1,
+    )
+    scores = np.concatenate([unseen, grown.scores])
+    history.backfill(project, name, schema, split.frame, scores, version=version, now=now)
+
+
+def environment() -> dict[str, Any]:
+    """What a replay elsewhere would need to know: Python, platform, and the packages that decide a prediction."""
+    decisive = ("lightgbm", "numpy", "polars", "middlewatch")
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "packages": {one: importlib.metadata.version(one) for one in decisive},
+    }
+
+
+def _packages() -> list[str]:
+    found = {f"{one.metadata['Name']}=={one.version}" for one in importlib.metadata.distributions()}
+    return sorted(found, key=str.lower)
+
+
+def _commit(project: Project) -> dict[str, Any]:
+    """The user's own commit, and whether their tree had changes; empty where the project is in no repository."""
+    try:
+        head = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=project.root, capture_output=True, text=True, timeout=5, check=True
+        ).stdout.strip()
+        status = subprocess.run(
+            ["git", "status", "--porcelain"], cwd=project.root, capture_output=True, text=True, timeout=5, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"commit": head, "dirty": bool(status.strip())}

@@ -1,0 +1,172 @@
+"""The house holds: floors, no cycles, small modules, nothing imported that was not asked for."""
+
+from __future__ import annotations
+
+import ast
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import middlewatch
+
+ROOT = Path(middlewatch.__file__).parent
+DOCS = ROOT.parent.parent / "docs"
+
+# From the ground up; a module imports only from lower floors, packages count as one room.
+# docs/architecture.md says what lives where.
+FLOORS: list[set[str]] = [
+    {"errors", "findings", "times"},
+    {"schema", "predictors", "config", "store", "tables", "metrics", "gate_words"},
+    {"encoding", "infer", "journal", "profiles", "notes", "versions", "gate", "learners"},
+    {"checks", "shift", "fingerprints", "charts", "flights"},
+    {"data", "model", "predictions", "windows", "incidents"},
+    {"project"},
+    {"replay", "history"},
+    {"train", "releases", "serve", "monitor", "why", "score", "status", "doctor", "initialise"},
+    {"retrain"},
+    {"library"},
+    {"web"},
+    {"cli", "demo"},
+    {"__init__", "__main__"},
+]
+# Reasons stand beside the numbers; without one, the file or function is to be cut.
+LONG_FILES: dict[str, str] = {}
+LONG_FUNCTIONS: dict[str, str] = {}
+
+
+def modules() -> dict[str, ast.Module]:
+    """Every module by its dotted name below the package."""
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): ast.parse(path.read_text(encoding="utf-8"))
+        for path in sorted(ROOT.rglob("*.py"))
+    }
+
+
+def room(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def imports(module: str, tree: ast.Module) -> set[str]:
+    """Modules of the house that a module imports, those inside functions included; type checking ones are not."""
+    skipped = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    package = module.split(".")[:-1]
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.ImportFrom):
+            if node.level:
+                base = package[: len(package) - (node.level - 1)]
+                stem = [*base, *(node.module or "").split(".")] if node.module else base
+            elif (node.module or "").split(".")[0] == "middlewatch":
+                stem = (node.module or "").split(".")[1:]
+            else:
+                continue
+            found.add(".".join(one for one in stem if one) or "")
+            found |= {".".join([*(one for one in stem if one), alias.name]) for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[2] for alias in node.names if alias.name.startswith("middlewatch.")}
+    return found
+
+
+def graph() -> dict[str, set[str]]:
+    trees = modules()
+    known = set(trees)
+
+    def home(name: str) -> str | None:
+        return name if name in known else f"{name}.__init__" if f"{name}.__init__" in known else None
+
+    return {
+        module: {target for one in imports(module, tree) if one and (target := home(one)) and target != module}
+        for module, tree in trees.items()
+    }
+
+
+def test_every_room_has_a_floor_and_imports_only_from_lower_ones() -> None:
+    floor = {name: number for number, names in enumerate(FLOORS) for name in names}
+    wrong = []
+    for module, targets in graph().items():
+        assert room(module) in floor, f"{module} stands on no floor"
+        wrong += [
+            f"{module} imports {target}"
+            for target in targets
+            if room(target) != room(module) and floor[room(target)] >= floor[room(module)]
+        ]
+    assert not wrong
+
+
+def test_no_module_is_in_a_circle() -> None:
+    edges = graph()
+
+    def reach(start: str) -> set[str]:
+        seen: set[str] = set()
+        todo = list(edges[start])
+        while todo:
+            one = todo.pop()
+            if one not in seen:
+                seen.add(one)
+                todo += edges[one]
+        return seen
+
+    assert [module for module in edges if module in reach(module)] == []
+
+
+def test_files_and_functions_are_small() -> None:
+    long_files, long_functions = {}, {}
+    for path in sorted(ROOT.rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        name = str(path.relative_to(ROOT))
+        if text.count("\n") > 600:
+            long_files[name] = text.count("\n")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno:
+                length = node.end_lineno - node.lineno
+                if length > 70:
+                    long_functions[f"{name}:{node.name}"] = length
+    assert set(long_files) == set(LONG_FILES)
+    assert set(long_functions) == set(LONG_FUNCTIONS)
+
+
+def test_public_names_are_listed_and_documented() -> None:
+    undocumented = []
+    for name in middlewatch.__all__:
+        thing = getattr(middlewatch, name)
+        if not (thing.__doc__ or "").strip():
+            undocumented.append(name)
+    for module, tree in modules().items():
+        if not ast.get_docstring(tree) and not module.endswith("__main__"):
+            undocumented.append(module)
+    assert undocumented == []
+
+
+def python(code: str) -> tuple[str, float]:
+    """What a fresh interpreter prints, and its CPU seconds."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return done.stdout, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+HEAVY = "{'polars', 'numpy', 'lightgbm', 'pandas', 'sklearn', 'pyarrow', 'obstore'}"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import middlewatch",
+        "import middlewatch.cli.run, middlewatch.cli.start, middlewatch.cli.live, middlewatch.cli.operate",
+        "import middlewatch.project, middlewatch.status",
+        "import middlewatch.serve.run",
+    ],
+)
+def test_nothing_heavy_is_imported_unasked(code: str) -> None:
+    printed, _ = python(f"{code}\nimport sys\nprint(sorted({HEAVY} & set(sys.modules)))")
+    assert printed.strip() == "[]"
