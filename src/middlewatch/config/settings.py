@@ -1,0 +1,168 @@
+"""The settings themselves: every one is declared here, once, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from .kinds import READERS, Setting
+
+FILE = "middlewatch.toml"
+
+
+def _setting(
+    kind: str,
+    default: Any,
+    help: str,
+    *,
+    example: Any = None,
+    unit: str = "",
+    choices: tuple[str, ...] = (),
+    least: float | None = None,
+    most: float | None = None,
+) -> Any:
+    known = Setting(
+        kind=kind,
+        help=help,
+        default=default,
+        example=default if example is None else example,
+        unit=unit,
+        choices=choices,
+        least=least,
+        most=most,
+    )
+    value = None if default is None else READERS[kind](default, known)
+    return field(default=value, metadata={"setting": known})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """`[models.NAME.gate]`"""
+
+    metric: str | None = _setting(
+        "choice",
+        None,
+        "what decides; left out: auc, log_loss or rmse, by the task",
+        example="auc",
+        choices=("auc", "log_loss", "brier", "accuracy", "rmse", "mae", "r2"),
+    )
+    drop_at_most: float = _setting("number", 0.002, "how much worse than the live version may pass", least=0)
+    latency_us: float = _setting("number", 1000, "the slowest score of one row that passes", unit="µs", least=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retrain:
+    """`[models.NAME.retrain]`"""
+
+    schedule: str | None = _setting("cron line", None, "when; left out: never by itself", example="0 4 * * 1")
+    promote: str = _setting("choice", "ask", "whether what passed the gate waits for a person", choices=("ask", "auto"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """`[models.NAME]`. A model without `source` is served elsewhere and watched through `import`."""
+
+    name: str
+    source: str | None = _setting(
+        "text", None, 'a file, folder, glob or bucket, or a function: "train.py:load"', example="data.parquet"
+    )
+    target: str | None = _setting("text", None, "the column to predict", example="late")
+    task: str | None = _setting(
+        "choice",
+        None,
+        "left out: by the target's kind",
+        example="binary",
+        choices=("binary", "multiclass", "regression"),
+    )
+    time: str | None = _setting("text", None, "the column with the time of each row", example="time_hour")
+    key: str | None = _setting("text", None, "the column with your own id of each row", example="flight_id")
+    train: str | None = _setting(
+        "text", None, "your own code: load, features, train, score; every one optional", example="train.py"
+    )
+    files: tuple[str, ...] = _setting(
+        "list of texts", [], "lookups that features() reads: copied and pinned with the version"
+    )
+    threshold: float = _setting("number", 0.5, "binary: a score from here on is a yes", least=0, most=1)
+    gate: Gate = field(default_factory=Gate, metadata={"group": Gate, "help": "what a new version must pass"})
+    retrain: Retrain = field(default_factory=Retrain, metadata={"group": Retrain, "help": "when to train again"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Monitor:
+    """`[monitor]`"""
+
+    alarms_per_month: float = _setting(
+        "number", 2, "false alarms that you accept, over all models of the store", unit="per month", least=0.01
+    )
+    zone: str = _setting("time zone", "UTC", "where days begin, and the zone of times that name none")
+    window: str = _setting(
+        "choice", "day", "what is judged at once; week where there are under 100 rows a day", choices=("day", "week")
+    )
+    grace: timedelta = _setting("duration", "1h", "wait for late rows before judging")  # noqa: RUF009 immutable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alerts:
+    """`[alerts]`"""
+
+    to: tuple[str, ...] = _setting(
+        "list of addresses", ["env:MIDDLEWATCH_SLACK"], "where incidents go; a variable that is not set is left out"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serve:
+    """`[serve]`"""
+
+    host: str = _setting("text", "127.0.0.1", "the address to listen on; keys are required on any but this machine's")
+    port: int = _setting("whole number", 8000, "the port to listen on; 0: any free one", least=0, most=65535)
+    workers: int = _setting("whole number", 1, "processes that answer, one per core is enough", least=1, most=256)
+    durability: str = _setting(
+        "choice",
+        "process",
+        "an answered prediction survives a kill of the process, or also a loss of power",
+        choices=("process", "power"),
+    )
+    keys: str = _setting("secret", "env:MIDDLEWATCH_KEYS", "the variable that holds the API keys")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreConfig:
+    """`[store]`"""
+
+    url: str = _setting("text", ".middlewatch", "a folder, or s3://bucket/prefix, gs://..., az://...; may be shared")
+    keep_log_days: int = _setting("whole number", 90, "how long logged predictions are kept", unit="days", least=1)
+    keep_data: int = _setting("whole number", 12, "snapshots kept per model that no kept version needs", least=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """All of middlewatch.toml, read from `path`.
+
+    `origins` maps a dotted name such as "monitor.zone" to where its value came from: "flag --zone",
+    "env MIDDLEWATCH_MONITOR_ZONE", "middlewatch.toml:12" or "default".
+    """
+
+    models: Mapping[str, ModelConfig] = field(default_factory=dict)
+    monitor: Monitor = field(default_factory=Monitor)
+    alerts: Alerts = field(default_factory=Alerts)
+    serve: Serve = field(default_factory=Serve)
+    store: StoreConfig = field(default_factory=StoreConfig)
+    path: Path = Path(FILE)
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+
+SECTIONS: Final[Mapping[str, type]] = {"monitor": Monitor, "alerts": Alerts, "serve": Serve, "store": StoreConfig}
+
+
+def settings_of(kind: type) -> dict[str, Setting]:
+    """The settings of a section's class, by name, in the order of the file."""
+    return {one.name: one.metadata["setting"] for one in fields(kind) if "setting" in one.metadata}
+
+
+def groups_of(kind: type) -> dict[str, Field[Any]]:
+    """The tables inside a section's table, by name."""
+    return {one.name: one for one in fields(kind) if "group" in one.metadata}
