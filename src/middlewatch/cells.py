@@ -1,0 +1,184 @@
+"""How one raw cell becomes a value of its kind: the only reading of text, floats and times there is.
+
+Types come from the schema, never from inference, so a file reads the same in every month. A cell is missing
+(null, blank, or a text the schema calls missing), a value, or *unparsed*; what does not parse is counted by
+the caller and never silently turned into a missing value.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+DTYPES: dict[str, pl.DataType] = {
+    "number": pl.Float64(),
+    "whole": pl.Int64(),
+    "boolean": pl.Boolean(),
+    "category": pl.String(),
+    "text": pl.String(),
+    "time": pl.Datetime("us", "UTC"),
+}
+TRUE_WORDS = ("true", "yes", "t", "y", "1", "1.0")
+FALSE_WORDS = ("false", "no", "f", "n", "0", "0.0")
+
+# A date, then perhaps a clock, then perhaps a zone. Day-first and month-first dates are not guessed.
+_TIME = (
+    r"^(\d{4})[-/](\d{2})[-/](\d{2})(?:[T ](\d{2}:\d{2})(:\d{2}(?:[.,]\d{1,9})?)?"
+    r"(?:\s?(Z|z|UTC|[+-]\d{2}(?::?\d{2})?))?)?$"
+)
+_WIDEST = 2.0**63
+
+
+def cast(
+    name: str, dtype: pl.DataType, kind: str, *, decimal: str = ".", missing: tuple[str, ...] = (), zone: str = "UTC"
+) -> tuple[pl.Expr, pl.Expr]:
+    """The values of a raw column in the canonical dtype of `kind`, and a mask of the cells that do not parse.
+
+    `dtype` is the raw column's. `missing` holds texts that mean missing besides blank; those that are numbers
+    (`-999`) also blank out that number in numeric columns. Times without a zone are read in `zone`; of the two
+    readings of the hour that a clock change repeats, the earlier.
+    """
+    raw = column(name)
+    gone = raw.is_null()
+    if is_text(dtype):
+        raw = raw.cast(pl.String)
+        gone = blank(raw, missing)
+        value = _from_text(raw, kind, decimal, zone)
+    else:
+        if dtype.is_float():
+            gone = gone | raw.is_nan() if kind != "number" else gone
+        value = _from_typed(raw, dtype, kind, zone)
+    value = pl.when(gone).then(None).otherwise(value)
+    unparsed = value.is_null() & ~gone
+    numbers = sentinels(missing, decimal)
+    if numbers and kind in ("number", "whole"):
+        value = pl.when(value.cast(pl.Float64).is_in(numbers)).then(None).otherwise(value)
+    return value.cast(DTYPES[kind]).alias(name), unparsed.alias(name)
+
+
+def column(name: str) -> pl.Expr:
+    """The column of exactly this name: polars reads `*` and `^...$` in `pl.col` as patterns."""
+    if name == "*" or (name.startswith("^") and name.endswith("$")):
+        import polars.selectors as cs
+
+        return cs.by_name(name).as_expr()
+    return pl.col(name)
+
+
+def is_text(dtype: pl.DataType) -> bool:
+    """True for text in any of its dresses: String, Categorical, Enum."""
+    return isinstance(dtype, pl.String | pl.Categorical | pl.Enum)
+
+
+def blank(text: pl.Expr, missing: tuple[str, ...]) -> pl.Expr:
+    """Mask of a text column's missing cells: null, white space only, or one of `missing`."""
+    bare = text.str.strip_chars()
+    gone = text.is_null() | (bare == "")
+    return gone | bare.is_in(list(missing)) if missing else gone
+
+
+def sentinels(missing: tuple[str, ...], decimal: str = ".") -> list[float]:
+    """Those of the missing texts that are plain numbers, as numbers."""
+    found = []
+    for text in missing:
+        try:
+            number = float(text.replace(",", ".") if decimal == "," else text)
+        except ValueError:
+            continue
+        if number - number == 0:  # finite
+            found.append(number)
+    return found
+
+
+def numbers(text: pl.Expr, decimal: str = ".") -> pl.Expr:
+    """Text as Float64, null where it is no number. Thousands separators are not guessed: `1,234` is none."""
+    bare = text.str.strip_chars()
+    if decimal == ",":
+        bare = pl.when(bare.str.contains(".", literal=True)).then(None).otherwise(bare)
+        bare = bare.str.replace(",", ".", literal=True)
+    return bare.cast(pl.Float64, strict=False)
+
+
+def wholes(text: pl.Expr, decimal: str = ".") -> pl.Expr:
+    """Text as Int64, exact to all digits; `12.0` and `1e3` count as whole, `0.5` is null."""
+    return pl.coalesce(text.str.strip_chars().cast(pl.Int64, strict=False), _whole_floats(numbers(text, decimal)))
+
+
+def booleans(text: pl.Expr) -> pl.Expr:
+    """Text as Boolean by its word (`yes`, `TRUE`, `0`), null for any other."""
+    folded = text.str.strip_chars().str.to_lowercase()
+    return (
+        pl.when(folded.is_in(list(TRUE_WORDS)))
+        .then(True)
+        .when(folded.is_in(list(FALSE_WORDS)))
+        .then(False)
+        .otherwise(None)
+    )
+
+
+def times(text: pl.Expr, zone: str) -> pl.Expr:
+    """ISO 8601 text as Datetime[us, UTC], each cell with its own offset or none; null for anything else."""
+    parts = text.str.strip_chars().str.extract_groups(_TIME).struct
+    day, month, year = parts.field("3"), parts.field("2"), parts.field("1")
+    clock = pl.concat_str(parts.field("4").fill_null("00:00"), parts.field("5").fill_null(":00").str.replace(",", "."))
+    local = pl.concat_str(year, pl.lit("-"), month, pl.lit("-"), day, pl.lit("T"), clock)
+    offset = parts.field("6").replace({"UTC": "Z", "z": "Z"})
+    aware = pl.concat_str(local, offset).str.to_datetime(
+        "%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="us", time_zone="UTC", strict=False
+    )
+    naive = local.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
+    return pl.coalesce(aware, pl.when(offset.is_null()).then(_in_zone(naive, zone)).otherwise(None))
+
+
+def _in_zone(naive: pl.Expr, zone: str) -> pl.Expr:
+    # An hour that the clock skips does not exist: the cell stays unparsed rather than moved.
+    return naive.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
+
+
+def _whole_floats(value: pl.Expr) -> pl.Expr:
+    fits = value.is_finite() & (value == value.floor()) & (value >= -_WIDEST) & (value < _WIDEST)
+    return pl.when(fits).then(value).otherwise(None).cast(pl.Int64, strict=False)
+
+
+def _from_text(raw: pl.Expr, kind: str, decimal: str, zone: str) -> pl.Expr:
+    match kind:
+        case "number":
+            return numbers(raw, decimal)
+        case "whole":
+            return wholes(raw, decimal)
+        case "boolean":
+            return booleans(raw)
+        case "time":
+            return times(raw, zone)
+        case _:
+            return raw
+
+
+def _from_typed(raw: pl.Expr, dtype: pl.DataType, kind: str, zone: str) -> pl.Expr:
+    nothing = pl.lit(None, dtype=DTYPES[kind])
+    numeric = dtype.is_numeric()
+    if isinstance(dtype, pl.Null):
+        return nothing
+    match kind:
+        case "number" if numeric or isinstance(dtype, pl.Boolean):
+            return raw.cast(pl.Float64)
+        case "whole" if dtype.is_integer() or isinstance(dtype, pl.Boolean):
+            return raw.cast(pl.Int64, strict=False)
+        case "whole" if numeric:
+            return _whole_floats(raw.cast(pl.Float64))
+        case "boolean" if isinstance(dtype, pl.Boolean):
+            return raw
+        case "boolean" if numeric:
+            return pl.when(raw == 1).then(True).when(raw == 0).then(False).otherwise(None)
+        case "category" | "text" if dtype.is_float():
+            # Codes that went through pandas come back as 1.0: the same code as 1.
+            whole = _whole_floats(raw.cast(pl.Float64))
+            return pl.coalesce(whole.cast(pl.String), raw.cast(pl.String))
+        case "category" | "text" if numeric or isinstance(dtype, pl.Boolean | pl.Date | pl.Datetime):
+            return raw.cast(pl.String)
+        case "time" if isinstance(dtype, pl.Date):
+            return _in_zone(raw.cast(pl.Datetime("us")), zone)
+        case "time" if isinstance(dtype, pl.Datetime):
+            moment = raw.dt.cast_time_unit("us")
+            return _in_zone(moment, zone) if dtype.time_zone is None else moment.dt.convert_time_zone("UTC")
+        case _:
+            return nothing
