@@ -27,8 +27,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
-import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -194,7 +194,7 @@ class Journal:
     is listed on a local store. Safe to share between threads.
     """
 
-    def __init__(self, store: Store, model: str, *, new_id: Callable[[], str] = lambda: secrets.token_hex(12)) -> None:
+    def __init__(self, store: Store, model: str, *, new_id: Callable[[], str] = lambda: os.urandom(12).hex()) -> None:
         self._store = store
         self._folder = f"{model}/journal"
         self._new_id = new_id

@@ -7,7 +7,7 @@ stretch of time is read without reading the rest.
 from __future__ import annotations
 
 import json
-import secrets
+import os
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
@@ -42,7 +42,7 @@ def add(store: Store, text: str, *, source: str = "", at: datetime, now: datetim
     if not text or len(text) > _LONGEST:
         raise UsageError(f"a note has 1 to {_LONGEST} characters, this one {len(text)}", fix="say what happened")
     while True:
-        note = Note(id=secrets.token_hex(6), at=iso(at), noted=iso(now), text=text, source=source, actor=actor)
+        note = Note(id=os.urandom(6).hex(), at=iso(at), noted=iso(now), text=text, source=source, actor=actor)
         data = json.dumps({"schema": 1, **note.to_dict()}, ensure_ascii=False).encode() + b"\n"
         if store.put_new(f"{_key(at)}-{note.id}.json", data):
             return note

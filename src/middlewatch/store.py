@@ -18,17 +18,14 @@ import errno
 import json
 import os
 import re
-import secrets
 import stat
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 from .errors import ConfigError, NotFound, OutOfReach, StoreError, UsageError, nearest
 
@@ -72,6 +69,8 @@ class Store(ABC):
         if not colon:
             return _Folder(base / Path(url).expanduser())
         if scheme == "file":
+            from urllib.parse import unquote, urlsplit
+
             parts = urlsplit(url)
             if parts.netloc not in ("", "localhost"):
                 raise ConfigError(f'"{url}" names another machine', fix="write file:///path/to/the/store")
@@ -116,7 +115,7 @@ class Store(ABC):
             )
 
     def _try_create_only(self) -> None:
-        key = f"_probe/{secrets.token_hex(8)}"
+        key = f"_probe/{os.urandom(8).hex()}"
         self.put_new(key, b"first")
         second = self.put_new(key, b"second")
         kept = self.find(key)
@@ -286,7 +285,7 @@ class _Folder(Store):
 
     def _write_temp(self, data: bytes, durable: bool) -> str:
         """A finished file under a name that nobody lists; gone again where writing fails."""
-        temp = f"{self._path}{_TEMP}/{secrets.token_hex(12)}"
+        temp = f"{self._path}{_TEMP}/{os.urandom(12).hex()}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
             file = os.open(temp, flags, 0o666)
@@ -489,6 +488,8 @@ class _Bucket(Store):
     def get_many(self, keys: Sequence[str]) -> Blobs:
         if len(keys) < 2:
             return super().get_many(keys)
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(max_workers=16) as pool:  # waits for the network, not for the processor
             return list(pool.map(self.get, keys))
 

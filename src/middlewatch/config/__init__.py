@@ -10,7 +10,7 @@ environment that holds one, as "env:NAME".
 
 from __future__ import annotations
 
-from .reading import find_project, load, secret
+from .reading import check_name, find_project, load, secret
 from .settings import FILE, Alerts, Config, Gate, ModelConfig, Monitor, Retrain, Serve, StoreConfig
 from .writing import add_model, reference, template
 
@@ -25,6 +25,7 @@ __all__ = [
     "Serve",
     "StoreConfig",
     "add_model",
+    "check_name",
     "find_project",
     "load",
     "reference",

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from ..errors import UsageError, nearest
 from ..times import parse_duration, zone_of
@@ -134,6 +133,8 @@ def _harmless(address: str) -> bool:
     """True only for forms without a place for a token: plain mail, syslog, and a short path on http(s)."""
     if _OPEN_ROUTE.fullmatch(address):
         return True
+    from urllib.parse import urlsplit  # seldom needed, and it costs every start
+
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https", "json", "jsons") or "@" in parts.netloc or parts.query or parts.fragment:
         return False
