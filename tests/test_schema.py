@@ -65,6 +65,8 @@ def test_a_small_file_reads_with_its_defaults() -> None:
         ('target = "late"', 'target = "lat"', 3, 'did you mean "late"?'),
         ('classes = ["0", "1"]', 'classes = ["0"]', 5, "classes"),
         ("[columns.temp]", "[colums.temp]", 7, 'did you mean "columns"?'),
+        ('kind = "number"', 'kind = "text"', 8, "category"),
+        ('kind = "number"', 'kind = "time"', 8, "hour"),
         ('task = "binary"', 'task = "binary', 0, "mend"),
     ],
 )
@@ -97,7 +99,7 @@ def columns(draw: st.DrawFn, name: str) -> Column:
     return Column(
         name=name,
         kind=kind,  # type: ignore[arg-type]
-        role="ignored" if kind == "text" else draw(st.sampled_from(["feature", "ignored"])),
+        role="ignored" if kind in ("text", "time") else draw(st.sampled_from(["feature", "ignored"])),
         nulls=draw(SHARES),
         min=limits[0],
         max=draw(st.sampled_from([None, limits[1]])),

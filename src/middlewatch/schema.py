@@ -337,9 +337,13 @@ class _Reader:
         if column.categories is not None and column.kind not in ("category", "text"):
             fix = 'kind = "category", or take categories out'
             raise self._wrong((*path, "categories"), f"a {column.kind} column has no categories", fix)
-        if column.kind == "text" and column.role == "feature":
-            fix = 'role = "ignored", or kind = "category"'
-            raise self._wrong((*path, "kind"), f'free text ("{column.name}") cannot be a feature', fix)
+        if column.kind in ("text", "time") and column.role == "feature":
+            fix = (
+                'role = "ignored"; or kind = "category"'
+                if column.kind == "text"
+                else 'role = "ignored"; give the model its hour or weekday'
+            )
+            raise self._wrong((*path, "kind"), f'a {column.kind} column ("{column.name}") cannot be a feature', fix)
         if (column.role == "time") != (column.kind == "time") and column.role in ("time", "target"):
             raise self._wrong((*path, "kind"), f"a {column.kind} column cannot be the {column.role}", "change one")
         return column
