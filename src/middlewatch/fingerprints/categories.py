@@ -1,0 +1,231 @@
+"""Words in a column that changed: other spelling, new names, exchanged meanings, values merged or never seen.
+
+The idea: a renamed value keeps its rows. What stands in the other columns of those rows says which old value
+they belong to, and its share says it again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import numpy as np
+
+from . import thresholds as limits
+from .candidate import Candidate, percent, put_draws, put_words, rate_holds
+from .case import Case
+from .history import CategoryPast, Floats, Mask
+from .places import Place, locate, locate_hits
+
+_MOST = 400
+
+
+def fingerprints(case: Case) -> Iterator[Candidate]:
+    """Candidates for every column of words with few enough values to know them."""
+    for column in case.columns(frozenset({"category"})):
+        past = case.history.words(column)
+        if not 1 <= len(past.names) <= _MOST:
+            continue
+        values = np.array(case.words(column), object)
+        known = set(past.names)
+        new = np.array([value is not None and value not in known for value in values])
+        if new.sum() >= limits.RATE_ROWS:
+            yield from _unseen(case, column, past, values, new)
+        elif case.shape(column) > limits.BEYOND:
+            yield from _permuted(case, column, past, values)
+
+
+def folded(value: str) -> str:
+    """A value without case, white space and separators."""
+    return re.sub(r"[\s_\-.]+", "", value).casefold()
+
+
+def _unseen(case: Case, column: str, past: CategoryPast, values: np.ndarray, new: Mask) -> Iterator[Candidate]:
+    rates = [np.isin(window, list(_alone(past, w))) for w, window in enumerate(case.history.raw(column))]
+    found = locate_hits(case, new, rates, exclude={column})
+    if found is None:
+        return
+    place, share, base = found
+    affected = new & place.mask
+    form, mapping = _mapping(case, column, past, values, affected, place)
+    if form == "new" and float(affected.mean()) < limits.NEW_SHARE:
+        return
+    mapped = np.isin(values, list(mapping)) & affected
+    strength = share / (base + limits.RATE_FLOOR)
+    shown = ", ".join(f'"{came}" was "{was}"' for came, was in list(mapping.items())[:3])
+    if mapping:
+        words = f"has other names ({shown}{', ...' if len(mapping) > 3 else ''}) in {percent(float(mapped.mean()))} of rows"
+        yield Candidate(
+            kind="categories", form=form, columns=(column,), words=words, affected=mapped, place=place,
+            strength=strength, undo=put_words(column, mapped, mapping), holds=rate_holds(affected, share, base),
+            exact=True, crisp=base < 0.05, fix=f"map {shown} back", proof=f"named back, {column} is inside its history",
+            facts={"mapping": mapping},
+        )  # fmt: skip
+        return
+    shown = ", ".join(f'"{value}"' for value in _frequent(values[affected])[:3])
+    words = f"has values never seen before ({shown}) in {percent(float(affected.mean()))} of rows"
+    yield Candidate(
+        kind="categories", form=form, columns=(column,), words=words, affected=affected, place=place,
+        strength=strength, undo=put_draws((column,), affected), holds=rate_holds(affected, share, base),
+        crisp=base < 0.05, fix=f"find out what {shown} mean; train again with them if they are meant",
+        proof="these values occur in no past window",
+    )  # fmt: skip
+
+
+def _alone(past: CategoryPast, window: int) -> frozenset[str]:
+    only = ((past.counts > 0).sum(axis=0) == 1) & (past.counts[window] > 0)
+    return frozenset(past.names[k] for k in np.flatnonzero(only))
+
+
+def _frequent(values: np.ndarray) -> list[str]:
+    names, counts = np.unique(values.astype(str), return_counts=True)
+    return [str(names[k]) for k in np.argsort(-counts, kind="stable")]
+
+
+def _mapping(
+    case: Case, column: str, past: CategoryPast, values: np.ndarray, affected: Mask, place: Place
+) -> tuple[str, dict[str, str]]:
+    """The contract's form, and which old value each new one stands for (empty: none)."""
+    fresh = _frequent(values[affected])
+    by_fold = {folded(name): name for name in past.names}
+    same = {name: by_fold[folded(name)] for name in fresh if folded(name) in by_fold}
+    covered = float(np.isin(values[affected], list(same)).mean()) if same else 0.0
+    if covered >= limits.SLICE:
+        return "case_or_space", same
+    part = values[place.mask]
+    counted = past.counted([v for v in part])
+    total = max(int(counted.sum()), 1)
+    lost = [
+        k for k in range(len(past.names))
+        if past.shares[:, k].mean() * total >= limits.RATE_ROWS and counted[k] < 0.25 * past.shares[:, k].min() * total
+        or past.shares[:, k].mean() * total >= limits.RATE_ROWS / 2 and counted[k] == 0
+    ]  # fmt: skip
+    if not lost:
+        return "new", {}
+    fit = _resemblance(case, column, past, values, affected, fresh)
+    mapping = _assign(past, fresh, lost, fit, values[place.mask], total)
+    covered = float(np.isin(values[affected], list(mapping)).mean()) if mapping else 0.0
+    if covered < 0.75:
+        joined = _shares_add_up(past, lost, float(affected.sum()) / total) and len(fresh) < len(lost)
+        return ("merged", {}) if joined else ("new", {})
+    return ("renamed" if len(fresh) <= 2 and len(past.names) > len(fresh) else "recoded"), mapping
+
+
+def _shares_add_up(past: CategoryPast, lost: list[int], share: float) -> bool:
+    together = past.shares[:, lost].sum(axis=1)
+    return bool(0.7 * together.min() <= share <= 1.4 * together.max())
+
+
+def _assign(
+    past: CategoryPast, fresh: list[str], lost: list[int], fit: dict[str, Floats], values: np.ndarray, total: int
+) -> dict[str, str]:
+    """One new name to one lost value each, greedily by share and by what the other columns say."""
+    pairs = []
+    for name in fresh[: 2 * len(lost) + 5]:
+        count = int((values == name).sum())
+        for k in lost:
+            usual = past.shares[:, k]
+            low, high = usual.min() * total, usual.max() * total
+            slack = 3.0 * np.sqrt(max(high, 4.0))
+            if not low / limits.BEYOND - slack <= count <= high * limits.BEYOND + slack:
+                continue
+            frequency = -0.5 * ((count - usual.mean() * total) / (usual.std() * total + np.sqrt(count + 1.0))) ** 2
+            pairs.append((float(frequency + fit[name][k]), name, k))
+    mapping: dict[str, str] = {}
+    taken: set[int] = set()
+    for _, name, k in sorted(pairs, reverse=True):
+        if name not in mapping and k not in taken:
+            mapping[name] = past.names[k]
+            taken.add(k)
+    return mapping
+
+
+def _resemblance(
+    case: Case, column: str, past: CategoryPast, values: np.ndarray, rows: Mask, names: list[str]
+) -> dict[str, Floats]:
+    """For each name: how well its rows fit each past value, by the other columns (capped log likelihood)."""
+    likelihood = _likelihood(case, column, past, rows)
+    at = values[rows]
+    fits = {}
+    for name in names:
+        mine = likelihood[at == name]
+        summed = mine.sum(axis=0) if len(mine) else np.zeros(len(past.names))
+        fits[name] = np.maximum((summed - summed.max()) * 0.3, -40.0)
+    return fits
+
+
+def _likelihood(case: Case, column: str, past: CategoryPast, rows: Mask) -> Floats:
+    """(rows, past values): log P(what stands in the other columns | value), the partners that know most."""
+    index = {name: k for k, name in enumerate(past.names)}
+    words = np.concatenate(case.history.raw(column))
+    codes = np.array([index.get(v, -1) for v in words], np.int64)
+    usable = codes >= 0
+    frame = case.now.filter(rows)
+    scored = []
+    for other in case.kinds:
+        if other == column or other not in case.now.columns or case.kinds[other] in ("text", "time"):
+            continue
+        partner = case.history.codes(other)
+        width = 32
+        table = np.bincount(codes[usable] * width + partner[usable], minlength=len(past.names) * width).reshape(-1, width)
+        marginal = (table.sum(axis=0) + 0.5) / (table.sum() + 0.5 * width)
+        given = (table + 8 * marginal) / (table.sum(axis=1, keepdims=True) + 8)
+        logs = np.log(given / marginal)
+        information = float((table / max(table.sum(), 1) * logs).sum())
+        scored.append((information, logs, case.history.coded(frame, other)))
+    scored.sort(key=lambda one: -one[0])
+    total = np.zeros((frame.height, len(past.names)))
+    for information, logs, seen in scored[:4]:
+        if information > 0.02:
+            total += logs[:, seen].T
+    return total
+
+
+def _permuted(case: Case, column: str, past: CategoryPast, values: np.ndarray) -> Iterator[Candidate]:
+    """No new name, yet shares and company say that names were exchanged, or that one took over another's rows."""
+    if len(past.names) < 2 or len(past.names) > 60:
+        return
+    for start in (0, len(values) // 2):
+        rows = np.zeros(len(values), bool)
+        rows[start:] = True
+        rows &= np.array([v is not None for v in values])
+        frequent = [name for name in _frequent(values[rows]) if (values[rows] == name).sum() >= limits.RATE_ROWS]
+        fit = _resemblance(case, column, past, values, rows, frequent)
+        everything = list(range(len(past.names)))
+        mapping = _assign(past, frequent, everything, fit, values[rows], int(rows.sum()))
+        moved = {came: was for came, was in mapping.items() if came != was}
+        if len(moved) >= 2 and _closed(moved) and len(mapping) >= 0.7 * len(frequent):
+            yield _permutation(case, column, values, moved)
+            return
+
+
+def _closed(moved: dict[str, str]) -> bool:
+    """A permutation among the frequent values: what is taken is also given, but for a rare one."""
+    return len(set(moved) & set(moved.values())) >= 0.8 * len(moved)
+
+
+def _permutation(case: Case, column: str, values: np.ndarray, moved: dict[str, str]) -> Candidate:
+    past = case.history.words(column)
+    index = {name: k for k, name in enumerate(past.names)}
+    rows = np.isin(values, list(moved))
+    likelihood = _likelihood(case, column, past, np.ones(len(values), bool))
+    shares = np.log(past.shares.mean(axis=0) + 1e-4)
+    here = np.array([index[v] if v in index else 0 for v in values])
+    there = np.array([index[moved[v]] if v in moved else k for v, k in zip(values, here, strict=True)])
+    at = np.arange(len(values))
+    evidence = np.where(rows, likelihood[at, there] - likelihood[at, here] + shares[there] - shares[here], 0.0)
+    place = locate(case, evidence, exclude={column}) or Place(rows, int(np.argmax(rows)), None, 0.0)
+    affected = rows & place.mask
+    shown = ", ".join(f'"{came}" means "{was}"' for came, was in list(moved.items())[:3])
+
+    def holds(part: Mask) -> bool:
+        return bool((part & affected).any()) and float(np.clip(evidence[part & affected], -limits.CLIP, limits.CLIP).mean()) > 0
+
+    return Candidate(
+        kind="categories", form="permuted", columns=(column,),
+        words=f"has its values exchanged ({shown}{', ...' if len(moved) > 3 else ''})", affected=affected, place=place,
+        strength=case.shape(column), undo=put_words(column, affected, moved), holds=holds, exact=True,
+        crisp=float(np.mean(evidence[affected])) > limits.GAIN if affected.any() else False,
+        fix=f"map back: {shown}", proof=f"mapped back, shares and company of {column} are as always",
+        facts={"mapping": moved},
+    )  # fmt: skip

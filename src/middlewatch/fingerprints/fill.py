@@ -1,0 +1,108 @@
+"""One value takes many rows: a constant, a default, a sentinel, or nulls that were filled.
+
+The idea: no value ever gains so much over its share in every other window, and a fill is spread over the time
+since onset where weather or a batch come in bursts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from . import thresholds as limits
+from .candidate import Candidate, percent, plain, put_draws, rate_holds
+from .case import NUMBERS, WORDS, Case
+from .history import Mask, NumberPast
+from .places import locate_hits
+
+SENTINELS = frozenset({-1.0, -9.0, -99.0, -999.0, -9999.0, -99999.0, 99.0, 999.0, 9999.0, 99999.0, 999999.0, -32768.0, -200.0})
+
+
+def fingerprints(case: Case) -> Iterator[Candidate]:
+    for column in case.columns(NUMBERS):
+        yield from _number(case, column)
+    for column in case.columns(WORDS):
+        yield from _words(case, column)
+
+
+def _number(case: Case, column: str) -> Iterator[Candidate]:
+    past = case.history.number(column)
+    values = case.numbers(column)
+    known = values[np.isfinite(values)]
+    if len(past.pooled) < limits.MIN_ROWS or len(known) < limits.RATE_ROWS:
+        return
+    distinct, counts = np.unique(known, return_counts=True)
+    gains = counts / case.rows - past.top_shares(distinct)
+    far = np.array([_far(past, value) for value in distinct]) if distinct[-1] > past.high or distinct[0] < past.low else np.zeros(len(distinct), bool)
+    ranked = np.argsort(-(counts * (far + 0.0) * case.rows + gains), kind="stable")[:4]
+    for at in ranked:
+        value, gained = float(distinct[at]), float(gains[at])
+        if counts[at] < limits.RATE_ROWS:
+            continue
+        filled = _filled(case, column, past, gained)
+        always = float((values[case.rows // 2 :] == value).mean()) >= limits.PRESENT
+        if not (filled or far[at] or always or gained > limits.BEYOND * past.worst_excess + limits.SPIKE_SHARE):
+            continue
+        hits = values == value
+        before = [window == value for window in case.history.raw(column)]
+        found = locate_hits(case, hits, before, exclude={column})
+        if found is None:
+            continue
+        place, present, base = found
+        affected = hits & place.mask
+        form = "constant" if present >= limits.PRESENT else "nulls_filled" if filled else "sentinel" if far[at] else "default"
+        words = {
+            "constant": f"is always {plain(value)}",
+            "nulls_filled": f"has {plain(value)} where nulls used to be ({percent(float(past.nulls.mean()))} of rows)",
+            "sentinel": f"is {plain(value)} (a stand-in for missing?) in {percent(float(affected.mean()))} of rows",
+            "default": f"is {plain(value)} in {percent(float(affected.mean()))} of rows, at most {percent(base)} before",
+        }[form]
+        yield Candidate(
+            kind="fill", form=form, columns=(column,), words=words, affected=affected, place=place,
+            strength=present / (base + limits.RATE_FLOOR), undo=put_draws((column,), affected),
+            holds=rate_holds(hits, present, base), crisp=base < 0.2 * present,
+            fix=f"find out who writes {plain(value)} into {column}" + ("; send null" if form in ("sentinel", "nulls_filled") else ""),
+            proof=f"{plain(value)} took at most {percent(base)} of as many rows before", facts={"value": value},
+        )  # fmt: skip
+        return
+
+
+def _filled(case: Case, column: str, past: NumberPast, gained: float) -> bool:
+    """Did nulls vanish, and does one value hold about as many rows more?"""
+    usual = float(past.nulls.min())
+    missing = float(case.missing(column).mean())
+    if usual * case.rows < limits.LOST_EXPECTED:
+        return False
+    lost = float(past.nulls.mean()) - missing
+    return lost > 0.3 * usual and 0.5 * lost <= gained <= 2.5 * lost + limits.RATE_FLOOR and missing < usual
+
+
+def _far(past: NumberPast, value: float) -> bool:
+    """Outside everything seen, by more than a little; or a well-known stand-in that was never seen."""
+    reach = limits.FAR * max(past.high - past.low, 1e-12)
+    outside = not past.low - reach <= value <= past.high + reach
+    known = value in SENTINELS and not bool(past.seen(np.array([value]))[0])
+    return outside or (known and not past.low <= value <= past.high)
+
+
+def _words(case: Case, column: str) -> Iterator[Candidate]:
+    past = case.history.words(column)
+    values = np.array(case.words(column), object)
+    names, counts = np.unique(values[values != np.array(None)].astype(str), return_counts=True)
+    if not len(names) or len(past.names) < 2:
+        return
+    value = str(names[int(np.argmax(counts))])
+    hits: Mask = values == value
+    before = [window == value for window in case.history.raw(column)]
+    found = locate_hits(case, hits, before, exclude={column})
+    if found is None or found[1] < limits.PRESENT or found[2] > 0.9:
+        return
+    place, present, base = found
+    yield Candidate(
+        kind="fill", form="constant", columns=(column,), words=f'is always "{value}"', affected=hits & place.mask,
+        place=place, strength=present / (base + limits.RATE_FLOOR), undo=put_draws((column,), hits & place.mask),
+        holds=rate_holds(hits, present, base), crisp=base < 0.6 * present,
+        fix=f'find out who writes "{value}" into {column}', proof=f'"{value}" took at most {percent(base)} before',
+        facts={"value": value},
+    )  # fmt: skip

@@ -1,0 +1,218 @@
+"""What a column usually looks like: its own past windows, summarised once.
+
+`NumberPast` and `CategoryPast` hold the past values of one column with everything that is compared across
+windows: distances of each past window to all the others (leave one out), the value lattice, null shares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from . import thresholds as limits
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+
+def hellinger(now: npt.NDArray[np.float64 | np.int64], reference: npt.NDArray[np.float64 | np.int64]) -> float:
+    """Squared Hellinger distance of two rows of counts, less what chance alone gives; 0 for empty ones."""
+    n, m = float(now.sum()), float(reference.sum())
+    if n == 0 or m == 0:
+        return 0.0
+    used = int(np.count_nonzero((now > 0) | (reference > 0)))
+    distance = 1.0 - float(np.sqrt((now / n) * (reference / m)).sum())
+    return max(distance - (used - 1) / 8.0 * (1.0 / n + 1.0 / m), 0.0)
+
+
+def left_out(counts: npt.NDArray[np.int64]) -> Floats:
+    """Distance of each window (row of `counts`) to the sum of the others."""
+    total = counts.sum(axis=0)
+    return np.array([hellinger(row, total - row) for row in counts])
+
+
+def wasserstein(a: Floats, b: Floats) -> float:
+    """Mean distance of the quantiles of two samples, in their unit."""
+    if not len(a) or not len(b):
+        return 0.0
+    at = (np.arange(200) + 0.5) / 200
+    return float(np.abs(np.quantile(a, at) - np.quantile(b, at)).mean())
+
+
+@dataclass(frozen=True)
+class NumberPast:
+    """Past values of a number column: `windows[w]` holds the finite values, `nulls[w]` the null share."""
+
+    windows: tuple[Floats, ...]
+    nulls: Floats
+
+    @staticmethod
+    def of(raw: Sequence[Floats]) -> NumberPast:
+        """From windows with NaN for null."""
+        finite = tuple(one[np.isfinite(one)] for one in raw)
+        nulls = np.array([1.0 - len(kept) / max(len(one), 1) for kept, one in zip(finite, raw, strict=True)])
+        return NumberPast(finite, nulls)
+
+    @cached_property
+    def pooled(self) -> Floats:
+        """All past values, sorted."""
+        return np.sort(np.concatenate(self.windows)) if self.windows else np.empty(0)
+
+    @cached_property
+    def _values(self) -> tuple[Floats, Ints, Floats, Floats]:
+        """Distinct values; in how many windows each occurs; its largest and second largest share of a window."""
+        parts = [np.unique(one, return_counts=True) for one in self.windows]
+        if not parts or not len(self.pooled):
+            empty = np.empty(0)
+            return empty, np.empty(0, np.int64), empty, empty
+        values = np.concatenate([found for found, _ in parts])
+        shares = np.concatenate([counts / max(counts.sum(), 1) for _, counts in parts])
+        order = np.lexsort((-shares, values))
+        values, shares = values[order], shares[order]
+        distinct, first, windows = np.unique(values, return_index=True, return_counts=True)
+        second = np.where(windows > 1, shares[np.minimum(first + 1, len(shares) - 1)], 0.0)
+        return distinct, windows.astype(np.int64), shares[first], second
+
+    @property
+    def lattice(self) -> Floats:
+        """Every value ever seen, sorted."""
+        return self._values[0]
+
+    def top_shares(self, values: Floats) -> Floats:
+        """The largest share of a past window that each value had."""
+        distinct, _, top, _ = self._values
+        if not len(distinct):
+            return np.zeros(len(values))
+        at = np.minimum(np.searchsorted(distinct, values), len(distinct) - 1)
+        return np.where(distinct[at] == values, top[at], 0.0)
+
+    @cached_property
+    def worst_excess(self) -> float:
+        """The most that one value ever gained in a window over its share in every other window."""
+        _, _, top, second = self._values
+        return float((top - second).max()) if len(top) else 0.0
+
+    @cached_property
+    def novelty(self) -> Floats:
+        """Per window: share of values that occur in no other window."""
+        distinct, windows, _, _ = self._values
+        return np.array(
+            [float((windows[np.searchsorted(distinct, one)] == 1).mean()) if len(one) else 0.0 for one in self.windows]
+        )
+
+    @cached_property
+    def has_lattice(self) -> bool:
+        """True where past windows repeat each other's values, so that a value never seen says something."""
+        return len(self.pooled) >= limits.MIN_ROWS and float(np.median(self.novelty)) <= limits.LATTICE_NOVELTY
+
+    def seen(self, values: Floats, tolerance: float = 0.0) -> Mask:
+        """Which values lie within `tolerance` of one seen before."""
+        lattice = self.lattice
+        if not len(lattice):
+            return np.zeros(len(values), bool)
+        at = np.clip(np.searchsorted(lattice, values), 1, max(len(lattice) - 1, 1))
+        right = lattice[np.minimum(at, len(lattice) - 1)]
+        slack = tolerance + 1e-9 * np.maximum(np.abs(values), 1.0)
+        return np.minimum(np.abs(values - lattice[at - 1]), np.abs(values - right)) <= slack
+
+    @cached_property
+    def edges(self) -> Floats:
+        """Bin edges: 16 quantiles, each heavy value a bin of its own; below and above are the outer bins."""
+        return edges_of(self.pooled, 16)
+
+    def binned(self, values: Floats) -> Ints:
+        return np.bincount(np.searchsorted(self.edges, values, side="right"), minlength=len(self.edges) + 1)
+
+    @cached_property
+    def counts(self) -> npt.NDArray[np.int64]:
+        return np.array([self.binned(one) for one in self.windows])
+
+    @cached_property
+    def worst_shape(self) -> float:
+        """The largest distance of a past window to the others, at least the floor."""
+        usable = [d for d, one in zip(left_out(self.counts), self.windows, strict=True) if len(one) >= limits.MIN_ROWS]
+        return max([limits.SHAPE_FLOOR, *usable])
+
+    def shape(self, values: Floats) -> float:
+        """Distance of `values` to all past windows together."""
+        return hellinger(self.binned(values), self.counts.sum(axis=0))
+
+    @cached_property
+    def low(self) -> float:
+        return float(self.pooled[0]) if len(self.pooled) else 0.0
+
+    @cached_property
+    def high(self) -> float:
+        return float(self.pooled[-1]) if len(self.pooled) else 0.0
+
+
+def edges_of(pooled: Floats, bins: int) -> Floats:
+    """Edges at the quantiles of sorted values; values that hold over 1/bins of the mass are fenced on both sides."""
+    if not len(pooled):
+        return np.empty(0)
+    at = np.linspace(0, len(pooled) - 1, bins + 1).astype(np.int64)
+    cuts = pooled[at]
+    values, times = np.unique(cuts, return_counts=True)
+    heavy = values[times > 1]
+    last = np.nextafter(pooled[-1], np.inf)
+    return np.unique(np.concatenate([cuts, heavy, np.nextafter(heavy, np.inf), [last]]))
+
+
+@dataclass(frozen=True)
+class CategoryPast:
+    """Past values of a column of words: `names` sorted, `counts[w, k]`, `nulls[w]`."""
+
+    names: tuple[str, ...]
+    counts: npt.NDArray[np.int64]
+    nulls: Floats
+
+    @staticmethod
+    def of(raw: Sequence[Sequence[str | None]]) -> CategoryPast:
+        names = tuple(sorted({value for one in raw for value in one if value is not None}))
+        index = {name: k for k, name in enumerate(names)}
+        counts = np.zeros((len(raw), len(names)), np.int64)
+        nulls = np.zeros(len(raw))
+        for w, one in enumerate(raw):
+            codes = np.array([index[value] for value in one if value is not None], np.int64)
+            counts[w] = np.bincount(codes, minlength=len(names))
+            nulls[w] = 1.0 - len(codes) / max(len(one), 1)
+        return CategoryPast(names, counts, nulls)
+
+    @cached_property
+    def shares(self) -> Floats:
+        """Share of each value in each window, of its non-null rows."""
+        shares: Floats = self.counts / np.maximum(self.counts.sum(axis=1, keepdims=True), 1)
+        return shares
+
+    @cached_property
+    def novelty(self) -> Floats:
+        """Per window: share of rows whose value occurs in no other window."""
+        alone = (self.counts > 0).sum(axis=0) == 1
+        return self.shares[:, alone].sum(axis=1)
+
+    @cached_property
+    def worst_excess(self) -> float:
+        """The most that one value ever gained in a window over its share in every other window."""
+        if len(self.shares) < 2 or not len(self.names):
+            return 0.0
+        ranked = np.sort(self.shares, axis=0)
+        return float((ranked[-1] - ranked[-2]).max())
+
+    @cached_property
+    def worst_shape(self) -> float:
+        usable = [d for d, row in zip(left_out(self.counts), self.counts, strict=True) if row.sum() >= limits.MIN_ROWS]
+        return max([limits.SHAPE_FLOOR, *usable])
+
+    def counted(self, values: Sequence[str | None]) -> npt.NDArray[np.int64]:
+        """Counts by known value, with the never seen ones last."""
+        index = {name: k for k, name in enumerate(self.names)}
+        codes = np.array([index.get(value, len(self.names)) for value in values if value is not None], np.int64)
+        return np.bincount(codes, minlength=len(self.names) + 1)
+
+    def shape(self, values: Sequence[str | None]) -> float:
+        return hellinger(self.counted(values), np.append(self.counts.sum(axis=0), 0))

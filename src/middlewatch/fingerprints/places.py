@@ -1,0 +1,135 @@
+"""Where and since when: the part of the window that a fingerprint's own evidence points to.
+
+Evidence is one log likelihood ratio a row ("affected" against "as always"). The part is the suffix of a slice
+(all rows, one caller, one version, one category value) that maximises its sum: a likelihood-ratio scan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import thresholds as limits
+from .case import Case
+from .history import Floats, Mask
+
+
+@dataclass(frozen=True)
+class Place:
+    """`mask`: the rows meant; `onset`: index of the first of them; `slice`: (column, value) or None for all rows."""
+
+    mask: Mask
+    onset: int
+    slice: tuple[str, str] | None
+    gain: float
+
+    @property
+    def rows(self) -> int:
+        return int(self.mask.sum())
+
+
+def locate(case: Case, evidence: Floats, *, exclude: Collection[str] = ()) -> Place | None:
+    """The suffix of a slice with the most evidence, None where no part speaks for the change.
+
+    `exclude`: columns whose values may not name the slice (the changed column itself).
+    """
+    cut = np.clip(np.nan_to_num(evidence), -limits.CLIP, limits.CLIP)
+    best = _suffix(cut, np.ones(case.rows, bool), None)
+    if best is None:
+        return None
+    for (column, value), rows in case.slices.items():
+        if column in exclude:
+            continue
+        other = _suffix(cut, rows, (column, value))
+        if other is not None and other.gain > best.gain + limits.SLICE_GAIN and _named(cut, best, other):
+            best = other
+    return best
+
+
+def _suffix(evidence: Floats, rows: Mask, named: tuple[str, str] | None) -> Place | None:
+    sums = np.cumsum((evidence * rows)[::-1])[::-1]
+    start = int(np.argmax(sums))
+    gain = float(sums[start])
+    mask = rows.copy()
+    mask[:start] = False
+    # A few rows of everyday noise before the first affected one are no reason to date the onset earlier.
+    sure = np.flatnonzero(mask & (evidence > 0))
+    if gain <= 0 or not len(sure):
+        return None
+    mask[: sure[0]] = False
+    return Place(mask, int(sure[0]), named, gain)
+
+
+def _named(evidence: Floats, everywhere: Place, slice_: Place) -> bool:
+    """Recall: the slice holds nearly all rows that speak for the change, from its onset on."""
+    since = np.zeros(len(evidence), bool)
+    since[min(everywhere.onset, slice_.onset) :] = True
+    positive = since & (evidence > 0.5)
+    return bool((positive & slice_.mask).sum() >= limits.SLICE * positive.sum() - 1)
+
+
+def bernoulli(hits: Mask, share: float, base: float) -> Floats:
+    """Evidence of a yes/no indicator that is true in `share` of affected rows and in `base` of usual ones."""
+    share, base = float(np.clip(share, 0.002, 0.998)), float(np.clip(base, 0.001, 0.9))
+    if share <= base:
+        return np.zeros(len(hits))
+    return np.where(hits, np.log(share / base), np.log((1 - share) / (1 - base)))
+
+
+def locate_hits(
+    case: Case, hits: Mask, past_hits: Sequence[Mask], *, exclude: Collection[str] = ()
+) -> tuple[Place, float, float] | None:
+    """Place, share of hits there, and the worst share of any stretch of as many rows in a past window.
+
+    None where the share does not beat own history (thresholds.BEYOND and RATE_FLOOR), or where it rests on
+    too few or too closely packed rows.
+    """
+    total = int(hits.sum())
+    if total < limits.RATE_ROWS:
+        return None
+    base = max((float(one.mean()) for one in past_hits if len(one)), default=0.0)
+    share = max(total / case.rows, 1.05 * base + limits.RATE_FLOOR)
+    place = locate(case, bernoulli(hits, share, base), exclude=exclude)
+    for _ in range(2):  # the share inside the part sharpens the scan, which sharpens the part
+        if place is not None:
+            share = float(hits[place.mask].mean())
+            place = locate(case, bernoulli(hits, share, base), exclude=exclude)
+    if place is None or int(hits[place.mask].sum()) < limits.RATE_ROWS or place.rows < span(case):
+        return None
+    share = float(hits[place.mask].mean())
+    base = worst_stretch(past_hits, place.rows)
+    return (place, share, base) if share > limits.BEYOND * base + limits.RATE_FLOOR else None
+
+
+def span(case: Case) -> int:
+    """Rows that a change must cover in a window of this size."""
+    return min(limits.SPAN_ROWS, max(case.rows // 8, limits.RATE_ROWS))
+
+
+def worst_stretch(past_hits: Sequence[Mask], length: int) -> float:
+    """The largest share of hits in any run of `length` rows inside one past window (all of it where shorter)."""
+    worst = 0.0
+    for hits in past_hits:
+        if not len(hits):
+            continue
+        size = min(length, len(hits))
+        sums = np.concatenate([[0], np.cumsum(hits)])
+        worst = max(worst, float((sums[size:] - sums[:-size]).max()) / size)
+    return worst
+
+
+def in_parts(place: Place, holds: Callable[[Mask], bool]) -> bool:
+    """True where the change holds in both halves since onset and in 3 of 4 blocks: not one burst."""
+    rows = np.flatnonzero(place.mask)
+    size = len(place.mask)
+
+    def part(indices: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Mask:
+        mask = np.zeros(size, bool)
+        mask[indices] = True
+        return mask
+
+    halves = [holds(part(one)) for one in np.array_split(rows, 2)]
+    blocks = [holds(part(one)) for one in np.array_split(rows, 4)]
+    return all(halves) and sum(blocks) >= 3

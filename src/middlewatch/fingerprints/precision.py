@@ -1,0 +1,98 @@
+"""Values on a coarser grid than before, or cut off at a limit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from . import thresholds as limits
+from .candidate import Candidate, percent, plain, put_draws, rate_holds
+from .case import NUMBERS, Case
+from .history import Floats, Mask, wasserstein
+from .places import locate_hits
+
+_GRIDS = tuple(float(f"{digit}e{power}") for power in range(5, -7, -1) for digit in (5, 2, 1))
+
+
+def fingerprints(case: Case) -> Iterator[Candidate]:
+    for column in case.columns(NUMBERS):
+        past = case.history.number(column)
+        if len(past.pooled) < limits.MIN_ROWS or past.low == past.high:
+            continue
+        yield from _clipped(case, column)
+        yield from _rounded(case, column)
+
+
+def _on(values: Floats, grid: float) -> Mask:
+    steps = values / grid
+    return np.isfinite(values) & (np.abs(steps - np.round(steps)) < 1e-6)
+
+
+def _rounded(case: Case, column: str) -> Iterator[Candidate]:
+    past = case.history.number(column)
+    values = case.numbers(column)
+    known = np.isfinite(values)
+    tail = values[case.rows // 2 :]
+    tail = tail[np.isfinite(tail)]
+    spread = float(past.pooled.std())
+    for grid in _GRIDS:
+        if not 1e-6 * spread < grid < 2 * spread or len(np.unique(tail)) < 3:
+            continue
+        if not len(tail) or float(_on(tail, grid).mean()) < limits.GRID:
+            continue
+        usual = [_on(one[np.isfinite(one)], grid) for one in case.history.raw(column)]
+        if max((float(one.mean()) for one in usual if len(one)), default=1.0) > 0.9:
+            return  # history stands on this grid, so on every finer one
+        hits = _on(values, grid) | ~known
+        found = locate_hits(case, hits, usual, exclude={column})
+        if found is None or found[1] < limits.GRID:
+            continue
+        place, share, base = found
+        shift = wasserstein(values[known], past.pooled)
+        worst = max(wasserstein(one, past.pooled) for one in past.windows if len(one))
+        if shift > limits.BEYOND * worst + grid:
+            return  # the values themselves went elsewhere: not only rounded
+        affected = place.mask & known
+        yield Candidate(
+            kind="precision", form="rounded", columns=(column,),
+            words=f"comes in steps of {plain(grid)}, before in at most {percent(base)} of rows", affected=affected, place=place,
+            strength=share / (base + limits.RATE_FLOOR), undo=put_draws((column,), affected),
+            holds=lambda part, hits=hits: float(hits[part].mean()) >= 0.98, crisp=base < 0.6,
+            fix=f"send {column} with its digits", proof=f"all values are multiples of {plain(grid)} since then", facts={"step": grid},
+        )  # fmt: skip
+        return
+
+
+def _clipped(case: Case, column: str) -> Iterator[Candidate]:
+    past = case.history.number(column)
+    values = case.numbers(column)
+    for sign, word in ((1.0, "above"), (-1.0, "below")):
+        side = sign * values
+        tail = side[case.rows // 2 :]
+        tail = tail[np.isfinite(tail)]
+        if len(tail) < limits.MIN_ROWS:
+            continue
+        limit = float(tail.max())
+        if (tail == limit).sum() < limits.RATE_ROWS / 2:
+            continue
+        beyond = np.array([float((sign * one > limit).mean()) for one in past.windows if len(one) >= limits.MIN_ROWS])
+        if not len(beyond) or beyond.min() * len(tail) < limits.RATE_ROWS:
+            continue
+        hits = side == limit
+        found = locate_hits(case, hits, [sign * one == limit for one in case.history.raw(column)], exclude={column})
+        if found is None or float((side[found[0].mask] > limit).mean()) > 0:
+            continue
+        place, share, base = found
+        if share > limits.BEYOND * (beyond.max() + base) + limits.RATE_FLOOR:
+            continue  # more rows at the limit than ever lay beyond it: a fill, not a cut
+        affected = hits & place.mask
+        shown = plain(sign * limit)
+        yield Candidate(
+            kind="precision", form="clipped", columns=(column,),
+            words=f"is cut off at {shown}: nothing {word} it, {percent(float(beyond.min()))} to {percent(float(beyond.max()))} before",
+            affected=affected, place=place, strength=share / (base + limits.RATE_FLOOR), undo=put_draws((column,), affected),
+            holds=rate_holds(hits, share, base), crisp=base < 0.2 * share, fix=f"find out who limits {column} to {shown}",
+            proof=f"{percent(share)} of rows sit exactly at {shown}", facts={"limit": sign * limit},
+        )  # fmt: skip
+        return

@@ -1,0 +1,247 @@
+"""A number column whose values went through a straight line: another unit, a free factor, scaled twice, a sign.
+
+The idea: under the right inverse everything returns at once: the distribution, and where values repeat from
+day to day, the values themselves (the lattice). Wrong inverses must not manage the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from . import thresholds as limits
+from .candidate import Candidate, plain, put_numbers
+from .case import NUMBERS, Case
+from .history import Floats, Mask, NumberPast, edges_of
+from .places import Place, locate, span
+from .units import Map, named_maps
+
+_NAMED = named_maps()
+
+
+def fingerprints(case: Case) -> Iterator[Candidate]:
+    """At most one candidate a column: the best map that brings the column back inside its history."""
+    for column in case.columns(NUMBERS):
+        past = case.history.number(column)
+        values = case.numbers(column)
+        known = np.isfinite(values)
+        if len(past.pooled) < limits.MIN_ROWS or known.sum() < limits.MIN_ROWS or past.low == past.high:
+            continue
+        unseen = float((~past.seen(values[known])).mean()) if past.has_lattice else 0.0
+        strange = past.has_lattice and unseen > limits.BEYOND * float(past.novelty.max()) + limits.RATE_FLOOR
+        if case.shape(column) <= limits.BEYOND and not strange:
+            continue
+        found = _best(case, column, past)
+        if found is not None:
+            yield found
+
+
+class _Fit:
+    """One map tried on one column: the rows it speaks for and what is left after undoing it there."""
+
+    def __init__(self, case: Case, column: str, past: NumberPast, tried: Map) -> None:
+        self.map = tried
+        self.column = column
+        self.values = case.numbers(column)
+        self.back = _snapped((self.values - tried.offset) / tried.slope, past, _tolerance(self.values, tried))
+        self.evidence = _evidence(self.values, self.back, past, tried)
+        self.place = locate(case, self.evidence, exclude={column})
+        self.left = np.inf
+        self.matched: float | None = None
+        self.affected = np.zeros(case.rows, bool)
+        if self.place is None or self.place.rows < span(case):
+            return
+        self.affected = self._affected(self.place)
+        if self.affected.sum() < limits.RATE_ROWS:
+            return
+        undone = np.where(self.affected, self.back, self.values)
+        self.left = past.shape(undone[np.isfinite(undone)]) / past.worst_shape
+        if past.has_lattice:
+            self.matched = _matched(self.values[self.affected], tried, past)
+
+    def _affected(self, place: Place) -> Mask:
+        inside = place.mask & np.isfinite(self.values)
+        against = inside & (self.evidence < -1.0)
+        # Where single rows clearly say "not me" (their value is an old one), only the others are affected.
+        return inside & (self.evidence > 0) if against.sum() > 0.1 * inside.sum() else inside
+
+    def holds(self, part: Mask) -> bool:
+        rows = part & self.affected
+        return bool(rows.any()) and float(np.clip(self.evidence[rows], -limits.CLIP, limits.CLIP).mean()) > 0
+
+
+def _evidence(values: Floats, back: Floats, past: NumberPast, tried: Map) -> Floats:
+    """Log likelihood ratio a row: drawn from the mapped past against drawn from the past."""
+    pooled = past.pooled
+    if len(pooled) > 4000:
+        pooled = pooled[np.linspace(0, len(pooled) - 1, 4000).astype(np.int64)]
+    mapped = np.sort(pooled * tried.slope + tried.offset)
+    edges = np.unique(np.concatenate([edges_of(pooled, 20), edges_of(mapped, 20)]))
+    size = len(edges) + 1
+
+    def log_mass(sample: Floats) -> Floats:
+        counts = np.bincount(np.searchsorted(edges, sample, side="right"), minlength=size) + 0.5
+        return np.log(counts / counts.sum())
+
+    ratio = (log_mass(mapped) - log_mass(pooled))[np.searchsorted(edges, values, side="right")]
+    if past.has_lattice:
+        ratio = ratio + 2.0 * (past.seen(back, _tolerance(values, tried)).astype(float) - past.seen(values))
+    return np.where(np.isfinite(values), ratio, 0.0)
+
+
+def _snapped(back: Floats, past: NumberPast, tolerance: float) -> Floats:
+    """Values within reach of an old one become it: 2.4000000000000004 is 2.4, to a tree and to a histogram."""
+    if not past.has_lattice:
+        digits = 9 - int(np.floor(np.log10(max(abs(past.low), abs(past.high), 1e-9))))
+        return np.round(back, max(digits, 0))
+    lattice = past.lattice
+    at = np.clip(np.searchsorted(lattice, back), 1, max(len(lattice) - 1, 1))
+    left, right = lattice[at - 1], lattice[np.minimum(at, len(lattice) - 1)]
+    near = np.where(np.abs(back - left) <= np.abs(back - right), left, right)
+    return np.where(np.abs(back - near) <= tolerance + 1e-9 * np.maximum(np.abs(back), 1.0), near, back)
+
+
+def _tolerance(values: Floats, tried: Map) -> float:
+    """Half a step of the decimals that the values came with, carried back through the map."""
+    finite = values[np.isfinite(values)]
+    for digits in range(7):
+        if np.mean(np.abs(finite - np.round(finite, digits)) < 1e-9) > 0.95:
+            return float(0.5 * 10.0**-digits / abs(tried.slope)) if digits else 1e-6 / abs(tried.slope)
+    return 1e-6 / abs(tried.slope)
+
+
+def _matched(values: Floats, tried: Map, past: NumberPast) -> float | None:
+    """Share of mapped-back values that are old acquaintances; None where slightly wrong maps match as well."""
+    tolerance = _tolerance(values, tried)
+    zero = (values == 0) & (tried.offset == 0)
+    values = values[~zero]
+    if len(values) < limits.RATE_ROWS:
+        return None
+    back = (values - tried.offset) / tried.slope
+    control = max(float(past.seen(back * (1 + wrong), tolerance).mean()) for wrong in (0.011, -0.017, 0.037))
+    return None if control > limits.LATTICE_CONTROL else float(past.seen(back, tolerance).mean())
+
+
+def _good(fit: _Fit, past: NumberPast, reach: float) -> bool:
+    """Back inside history; by its values where they can tell, else by a factor that history never came near."""
+    if fit.left > limits.INSIDE:
+        return False
+    if fit.matched is not None:
+        return fit.matched >= limits.LATTICE_MATCH * (1.0 - float(past.novelty.max()))
+    return fit.map.offset != 0 or fit.map.slope < 0 or abs(np.log(fit.map.slope)) > reach
+
+
+def _best(case: Case, column: str, past: NumberPast) -> Candidate | None:
+    reach = limits.BEYOND * _worst_ratio(past)
+    tried = list(_NAMED)
+    if past.low >= 0 and past.shape(-past.pooled) < past.worst_shape:
+        tried = [one for one in tried if one.form != "sign"]
+    fits = [_Fit(case, column, past, one) for one in tried]
+    good = [fit for fit in fits if _good(fit, past, reach)]
+    if not good:
+        free = [_Fit(case, column, past, one) for one in _free(case, column, past, reach)]
+        good = [fit for fit in free if _good(fit, past, reach)]
+    if not good:
+        return None
+    good.sort(key=lambda fit: (fit.map.form != "already_scaled", -round(fit.matched or 0.0, 1), round(fit.left, 1), -_gain(fit)))
+    best = good[0]
+    if best.place is None:
+        return None
+    rivals = tuple(fit.map.name for fit in good[1:] if _apart(fit.map, best.map, past) and _rival(fit, best))
+    return _candidate(case, column, best, best.place, rivals)
+
+
+def _gain(fit: _Fit) -> float:
+    return fit.place.gain if fit.place is not None else 0.0
+
+
+def _rival(fit: _Fit, best: _Fit) -> bool:
+    return best.matched is None or (fit.matched or 0.0) >= limits.LATTICE_MATCH * best.matched
+
+
+def _apart(a: Map, b: Map, past: NumberPast) -> bool:
+    """Do two maps give different values at the middle and near the ends of the past?"""
+    at = np.quantile(past.pooled, [0.1, 0.5, 0.9])
+    back = ((at * b.slope + b.offset) - a.offset) / a.slope
+    return bool(np.abs(back - at).max() > (limits.RATIO_APART - 1) * max(float(np.ptp(at)), 1e-12))
+
+
+def _worst_ratio(past: NumberPast) -> float:
+    """Largest |log factor| between the typical size of a past window and of all of them."""
+    typical = _typical(past.pooled)
+    logs = [abs(float(np.log(_typical(one) / typical))) for one in past.windows if len(one) >= limits.MIN_ROWS and _typical(one) > 0]
+    return max([0.03, *logs]) if typical > 0 else np.inf
+
+
+def _typical(values: Floats) -> float:
+    sizes = np.abs(values[values != 0])
+    return float(np.median(sizes)) if len(sizes) else 0.0
+
+
+def _free(case: Case, column: str, past: NumberPast, reach: float) -> Iterator[Map]:
+    """Maps that the data suggest: fitted on every other row, on all rows, the last half, and each caller."""
+    values = case.numbers(column)
+    odd = np.arange(case.rows) % 2 == 1
+    groups = [np.ones(case.rows, bool), np.arange(case.rows) >= case.rows // 2]
+    groups += [rows for (name, _), rows in case.slices.items() if name == "mw.caller"]
+    at = np.linspace(0.1, 0.9, 17)
+    target = np.quantile(past.pooled, at)
+    mean, sd = float(past.pooled.mean()), float(past.pooled.std())
+    for rows in groups:
+        fitted = values[rows & odd]
+        fitted = fitted[np.isfinite(fitted)]
+        if len(fitted) < limits.MIN_ROWS:
+            continue
+        came = np.quantile(fitted, at)
+        yield from _already_scaled(came, target, fitted, mean, sd)
+        both = (np.abs(came) > 1e-12) & (np.abs(target) > 1e-12) & (np.sign(came) == np.sign(target))
+        if both.sum() >= 9:
+            logs = np.log(came[both] / target[both])
+            ratio = float(np.median(logs))
+            if abs(ratio) > max(reach, 0.04) and float(logs.std()) < 0.15 * abs(ratio) + 0.03:
+                slope = float(np.exp(ratio))
+                yield Map(slope, 0.0, f"is x{slope:.3g} of what it was", form="free ratio", named=False)
+
+
+def _already_scaled(came: Floats, target: Floats, fitted: Floats, mean: float, sd: float) -> Iterator[Map]:
+    """(x - mean) / sd of the past, or (x - min) / (max - min): the caller scaled what the model scales itself."""
+    if sd == 0 or float(np.ptp(came)) == 0 or (abs(mean) < 0.5 and 0.5 < sd < 2):
+        return
+    slope, offset = (float(c) for c in np.polyfit(came, target, 1))
+    if slope <= 0 or float(np.ptp(target)) / float(np.ptp(came)) < 2:
+        return
+    low, high = float(fitted.min()), float(fitted.max())
+    standard = abs(np.log(slope / sd)) < np.log(1.6) and abs(offset - mean) < sd and abs(float(fitted.mean())) < 2
+    unit = low >= 0 and 0.2 < high <= 1 and slope > sd
+    if standard or unit:
+        words = "is already scaled: (x - mean) / sd" if standard else "is already scaled: 0 to 1"
+        yield Map(1 / slope, -offset / slope, words, form="already_scaled", named=False)
+
+
+def _candidate(case: Case, column: str, fit: _Fit, place: Place, rivals: tuple[str, ...]) -> Candidate:
+    slope, offset = fit.map.slope, fit.map.offset
+    affected = fit.affected
+
+    inverse = f"{column} = " + (f"({column} - {plain(offset)})" if offset else column) + (f" / {plain(slope)}" if slope != 1 else "")
+    share = float(affected.mean())
+    proof = f"the inverse brings {column} back inside its history"
+    if fit.matched is not None:
+        proof = f"the inverse maps {100 * fit.matched:.0f} % of the values back to known ones"
+    facts: dict[str, object] = {"slope": slope, "offset": offset, "units": list(fit.map.units) if fit.map.units else None}
+    return Candidate(
+        kind="scale",
+        form=fit.map.form,
+        columns=(column,),
+        words=f"{fit.map.name}, in {100 * share:.0f} % of rows",
+        affected=affected,
+        place=place,
+        strength=max(case.shape(column), limits.BEYOND),
+        undo=put_numbers(column, affected, fit.back),
+        holds=fit.holds,
+        exact=True,
+        crisp=fit.map.named and (fit.matched is not None or not rivals),
+        fix=f"{inverse}  (undoes it)",
+        proof=proof,
+        rivals=rivals[:3],
+        facts=facts,
+    )

@@ -1,0 +1,247 @@
+"""The search: every fingerprint proposes, own history and the undo test dispose, and what is explained is undone
+before the next look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from . import categories, fill, nulls, precision, relation, rows, scale, swap, times
+from . import thresholds as limits
+from .candidate import Candidate
+from .case import Case, decisions, flat
+from .cause import ORDER, Cause, Confidence
+from .effect import Effect, effect_of, removed, shift
+from .history import Mask
+from .places import in_parts
+
+Idea = Callable[[Case], Iterator[Candidate]]
+IDEAS: tuple[Idea, ...] = (
+    categories.fingerprints,
+    swap.fingerprints,
+    scale.fingerprints,
+    fill.fingerprints,
+    times.fingerprints,
+    nulls.fingerprints,
+    rows.fingerprints,
+    precision.fingerprints,
+    relation.fingerprints,
+)
+"""In order of certainty: of two explanations of the same rows the earlier one wins."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """`causes` in order of certainty; `harmless`: changes without effect on predictions; `shapes`: distance of
+    each column to its history, in units of its worst past window; `moved`: the same for the predictions."""
+
+    causes: tuple[Cause, ...]
+    harmless: tuple[Cause, ...]
+    shapes: dict[str, float]
+    moved: float
+    not_seen: tuple[str, ...]
+    rest: dict[str, float] = field(default_factory=dict)
+
+
+def search(case: Case) -> Search:
+    """All causes of what is unusual in `case.now`. Needs thresholds.MIN_PAST past windows (else finds nothing)."""
+    usable = sum(one.height >= limits.MIN_ROWS for one in case.history.windows)
+    if usable < limits.MIN_PAST or case.rows < limits.MIN_ROWS:
+        return Search((), (), {}, 0.0, ())
+    numbered = case.with_now(case.now.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("mw.row")))
+    current, causes, harmless = numbered, [], []
+    done: set[tuple[str, ...]] = set()
+    for _ in range(limits.ROUNDS):
+        tested = [one for one in _tested(current, numbered) if (one[0].kind, *one[0].columns) not in done]
+        harmless += [cause for cause, _ in tested if not cause.effect.matters]
+        tested = [one for one in tested if one[0].effect.matters]
+        if not tested:
+            break
+        cause, candidate = min(tested, key=lambda one: ORDER[one[0].confidence])
+        done.add((cause.kind, *cause.columns))
+        causes.append(cause)
+        current = candidate.undo(current)
+        if current.rows < limits.MIN_ROWS or len(current.history.windows) < limits.MIN_PAST:
+            break
+    if not causes:
+        causes += _drift(numbered)
+    harmless = [one for k, one in enumerate(harmless) if all(_key(one) != _key(other) for other in harmless[:k])]
+    causes.sort(key=lambda one: ORDER[one.confidence])
+    columns = [c for c in case.kinds if c in case.now.columns and case.kinds[c] not in ("text", "time")]
+    shapes = {column: numbered.shape(column) for column in columns}
+    rest = {column: current.shape(column) for column in columns}
+    return Search(tuple(causes), tuple(harmless), shapes, _moved(numbered), tuple(_not_seen(numbered, columns)), rest)
+
+
+def _key(cause: Cause) -> tuple[str, ...]:
+    return (cause.kind, cause.form, *cause.columns)
+
+
+def _moved(case: Case) -> float:
+    """Distance of the predictions to their past, in units of the worst past window."""
+    worst = case.history.worst_score_shift
+    return shift(case) / worst if worst else 0.0
+
+
+def _tested(case: Case, whole: Case) -> list[tuple[Cause, Candidate]]:
+    found = []
+    for idea in IDEAS:
+        for candidate in _joined(list(idea(case)), case):
+            cause = _test(case, whole, candidate)
+            if cause is not None:
+                found.append((cause, candidate))
+    return found
+
+
+def _joined(candidates: Sequence[Candidate], case: Case) -> list[Candidate]:
+    """One candidate where several columns changed in the same way in the same rows."""
+    kept: list[Candidate] = []
+    for one in candidates:
+        for k, other in enumerate(kept):
+            if one.form == other.form and one.kind == other.kind and one.columns and _overlap(one.affected, other.affected) >= limits.JOINED:
+                kept[k] = _both(other, one)
+                break
+        else:
+            kept.append(one)
+    return kept
+
+
+def _overlap(a: Mask, b: Mask) -> float:
+    either = int((a | b).sum())
+    return float((a & b).sum()) / either if either else 0.0
+
+
+def _both(a: Candidate, b: Candidate) -> Candidate:
+    return replace(
+        a,
+        columns=a.columns + b.columns,
+        undo=lambda case: b.undo(a.undo(case)),
+        holds=lambda part: a.holds(part) and b.holds(part),
+        crisp=a.crisp and b.crisp,
+        facts={**a.facts, "also": [*a.facts.get("also", []), f"{b.columns[0]} {b.words}"]},  # type: ignore[misc]
+    )
+
+
+def _test(case: Case, whole: Case, candidate: Candidate) -> Cause | None:
+    """The candidate as a cause with its confidence, or None where a test fails."""
+    if candidate.strength < limits.BEYOND or not in_parts(candidate.place, candidate.holds):
+        return None
+    after = candidate.undo(case)
+    if after.rows < limits.MIN_ROWS:
+        return None
+    inside = max((after.shape(c) for c in candidate.columns if case.kinds.get(c) not in ("text", "time")), default=0.0)
+    was = max((case.shape(c) for c in candidate.columns if case.kinds.get(c) not in ("text", "time")), default=0.0)
+    if candidate.exact and candidate.columns and inside > limits.INSIDE and inside > 0.5 * was:
+        return None
+    effect = effect_of(case, after, candidate.affected)
+    back = inside <= limits.INSIDE and effect.back
+    proved = back and candidate.crisp and (candidate.exact or candidate.strength >= 3.0) and not candidate.rivals
+    confidence: Confidence = "certain" if proved else "likely"
+    origin = np.zeros(whole.rows, bool)
+    origin[case.now["mw.row"].to_numpy()[candidate.affected]] = True
+    since, from_start = _since(whole, origin)
+    return Cause(
+        kind=candidate.kind, form=candidate.form, columns=candidate.columns, detail=_detail(candidate), confidence=confidence,
+        affected=origin, since=since, from_start=from_start, slice=_slice(case, candidate), effect=effect, fix=candidate.fix,
+        undo_proved=proved, strength=float(candidate.strength), examples=_examples(case, after, candidate),
+        proof=candidate.proof, rivals=candidate.rivals, facts=candidate.facts,
+    )  # fmt: skip
+
+
+def _detail(candidate: Candidate) -> str:
+    name = " and ".join(candidate.columns) if len(candidate.columns) <= 2 else f"{candidate.columns[0]} and {len(candidate.columns) - 1} more columns"
+    if candidate.form == "swapped":
+        name = candidate.columns[0]
+    return f"{name} {candidate.words}".strip()
+
+
+def _since(whole: Case, affected: Mask) -> tuple[Any, bool]:
+    rows = np.flatnonzero(affected)
+    if not len(rows):
+        return None, False
+    first = int(rows[0])
+    since = whole.now["mw.time"][first] if "mw.time" in whole.now.columns else None
+    # Affected rows are seldom the very first ones: expect one after 1/share rows.
+    share = len(rows) / (whole.rows - first)
+    return since, first * share < 3.0
+
+
+def _slice(case: Case, candidate: Candidate) -> tuple[str, str] | None:
+    """The group with precision and recall of at least 0.9 for the affected rows, since onset."""
+    since = np.arange(case.rows) >= candidate.place.onset
+    affected = candidate.affected & since
+    if affected.sum() >= limits.SLICE * since.sum():
+        return None
+    if candidate.place.slice is not None:
+        rows = case.slices[candidate.place.slice] & since
+        if affected[rows].mean() >= limits.SLICE * 0.5 and (affected & rows).sum() >= limits.SLICE * affected.sum():
+            return candidate.place.slice
+    for named, mask in case.slices.items():
+        if named[0] in candidate.columns:
+            continue
+        rows = mask & since
+        both = int((rows & affected).sum())
+        if both >= limits.SLICE * max(int(rows.sum()), 1) and both >= limits.SLICE * affected.sum():
+            return named
+    return None
+
+
+def _examples(case: Case, after: Case, candidate: Candidate) -> tuple[dict[str, Any], ...]:
+    if not candidate.columns or after.rows != case.rows:
+        return ()
+    shown = []
+    for row in np.flatnonzero(candidate.affected)[:5]:
+        example: dict[str, Any] = {}
+        if "mw.id" in case.now.columns:
+            example["id"] = case.now["mw.id"][int(row)]
+        example["came"] = {c: case.now[c][int(row)] for c in candidate.columns}
+        if candidate.exact:
+            example["undone"] = {c: after.now[c][int(row)] for c in candidate.columns}
+        shown.append(example)
+    return tuple(shown)
+
+
+def _drift(case: Case) -> list[Cause]:
+    """A shift of predictions beyond every past window that one column carries, of no known kind."""
+    if case.score is None or _moved(case) <= limits.BEYOND:
+        return []
+    best: tuple[float, str, Case] | None = None
+    everyone = np.ones(case.rows, bool)
+    for column in case.kinds:
+        if column not in case.now.columns or case.kinds[column] in ("text", "time") or case.shape(column) <= limits.BEYOND:
+            continue
+        after = case.with_now(case.drawn((column,), everyone))
+        share = removed(case, after)
+        if share is not None and (best is None or share > best[0]):
+            best = (share, column, after)
+    if best is None or best[0] < limits.DRIFT_REMOVES:
+        return []
+    share, column, after = best
+    if case.before is None or after.before is None:
+        return []
+    was, now = decisions(case.before, case.threshold), decisions(after.before, case.threshold)
+    flips = int((was != now).sum()) if was is not None and now is not None and case.before.ndim == 1 else None
+    effect = Effect(case.rows, share, flips, float(flat(case.before).mean()), float(flat(after.before).mean()))
+    since, _ = _since(case, everyone)
+    return [
+        Cause(
+            kind="drift", form="drift", columns=(column,), detail=f"{column} is unlike every past window, in no way with a name",
+            confidence="possible", affected=everyone, since=since, from_start=True, effect=effect,
+            strength=case.shape(column), fix=f"look at {column} over time",
+            proof=f"usual values of {column} take back {100 * share:.0f} % of the shift",
+        )
+    ]  # fmt: skip
+
+
+def _not_seen(case: Case, columns: Sequence[str]) -> Iterator[str]:
+    """What would have been missed: nothing is ruled out without the power to see it."""
+    for column in columns:
+        past = case.past(column)
+        worst = float(past.nulls.max()) if len(past.nulls) else 0.0
+        least = limits.BEYOND * worst + limits.RATE_FLOOR
+        if least > 0.03:
+            yield f"nulls of {column} in under {100 * least:.0f} % of rows would be missed (past days had up to {100 * worst:.0f} %)"
