@@ -123,7 +123,8 @@ def test_numbers_too_large_for_a_float() -> None:
 
 @pytest.mark.parametrize(
     "raw",
-    [b"", b"  ", b"{", b"nonsense", b'{"temp":NaN}', b'{"temp":Infinity}', b"\xff\xfe", b'{"temp":1,"seats":1,"late":true,"carrier":"\xff"}', b"[" * 5000,
+    [b"", b"  ", b"{", b"nonsense", b'{"temp":NaN}', b'{"temp":Infinity}', b"\xff\xfe", b"[" * 5000,
+     b'{"temp":1,"seats":1,"late":true,"carrier":"\xff"}',
      b'{"temp":' + b"[" * 5000, b'{"temp":1,"seats":1,"late":true,"carrier":"\\ud800"}', b'{"temp":01}', b"{} {}"],
 )  # fmt: skip
 def test_what_is_not_json(raw: bytes) -> None:

@@ -1,0 +1,584 @@
+"""Predictions as they were served: records into the spool, segments into Parquet, one reader over both.
+
+    <store>/<model>/log/dt=2026-11-22/v7@web1-k3f9ab-000012@2026112201-2026112202.parquet
+
+Filed by received date (UTC); the name says version, segment, and the first and last hour (UTC) of event times
+in it, so that a reader opens only what it needs. A file is made from one closed segment and always the same
+way: made twice, it is there once, and while both segment and file exist only the file counts. Refused requests
+are kept likewise under `refused/`.
+
+Columns: the user's own under their names, typed, and `mw.*` (see `META`). Files of different versions may hold
+different columns.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from . import spool
+from .errors import OutOfReach, StoreError, UsageError
+from .requests import Field, decode_values, moment
+from .times import zone_of
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from .store import Store
+
+__all__ = [
+    "Converted",
+    "LogFile",
+    "Record",
+    "Refusal",
+    "convert",
+    "files",
+    "new_id",
+    "new_ids",
+    "read",
+    "read_refused",
+    "received_of",
+    "scan",
+    "write_batch",
+]
+
+Stream = Literal["log", "refused"]
+By = Literal["time", "received"]
+
+META = (
+    "mw.id", "mw.time", "mw.received", "mw.server", "mw.version", "mw.caller", "mw.key",
+    "mw.score", "mw.label", "mw.scores", "mw.latency_us", "mw.raw",
+)  # fmt: skip
+"""Columns of a prediction that are ours: times in UTC, `mw.time` the event's; `mw.raw` the request as received."""
+
+REFUSED = (
+    "mw.id", "mw.time", "mw.received", "mw.server", "mw.version", "mw.caller",
+    "field", "came", "expected", "error", "mw.raw",
+)  # fmt: skip
+"""Columns of a refused request."""
+
+_BATCH_ROWS = 250_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NAME = re.compile(r"(?P<version>[^@/]+)@(?P<ident>[^@/]+)@(?P<first>\d{10})-(?P<last>\d{10})\.parquet")
+
+
+class Record(msgspec.Struct, array_like=True, gc=False):
+    """One prediction in a segment. Times are microseconds since 1970 in UTC. Fields are only ever added, at the end."""
+
+    id: str
+    time: int
+    received: int
+    caller: str
+    key: str | None
+    score: float
+    label: str | None
+    scores: list[float] | None
+    latency_us: float
+    raw: bytes
+
+
+class Refusal(msgspec.Struct, array_like=True, gc=False):
+    """One refused request in a segment: `raw` without private columns, at most 4 KB."""
+
+    id: str
+    time: int | None
+    received: int
+    caller: str
+    field: str
+    came: str
+    expected: str
+    error: str
+    raw: bytes
+
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def frame_of(record: Record | Refusal) -> bytes:
+    """The frame that `Spool.append` takes."""
+    return spool.framed(_encode(record))
+
+
+# ------------------------------------------------------------------ ids
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # sorts as its numbers do
+_PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
+
+
+def new_id(received: int, token: str, counter: int) -> str:
+    """The id of a prediction: 20 letters and digits that sort by received time (microseconds since 1970).
+
+    `token` is 5 characters of the process, `counter` numbers its predictions (the lowest 20 bits count).
+    """
+    return (
+        f"{_ALPHABET[received >> 50 & 31]}{_PAIRS[received >> 40 & 1023]}{_PAIRS[received >> 30 & 1023]}"
+        f"{_PAIRS[received >> 20 & 1023]}{_PAIRS[received >> 10 & 1023]}{_PAIRS[received & 1023]}"
+        f"{token}{_PAIRS[counter >> 10 & 1023]}{_PAIRS[counter & 1023]}"
+    )
+
+
+def new_ids(count: int, received: datetime, token: str) -> list[str]:
+    """Ids of rows that arrived together, in order."""
+    start = (received - _EPOCH) // timedelta(microseconds=1)
+    return [new_id(start + (at >> 20), token, at) for at in range(count)]
+
+
+def received_of(ident: str) -> datetime:
+    """When the prediction with this id was received: its partition. Raises UsageError for what is no id."""
+    if len(ident) != 20 or not set(ident) <= set(_ALPHABET):
+        raise UsageError(f'"{ident[:40]}" is not the id of a prediction', fix="middlewatch tail shows some")
+    micros = 0
+    for letter in ident[:11]:
+        micros = micros * 32 + _ALPHABET.index(letter)
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+def new_token(random: bytes | None = None) -> str:
+    """5 characters for a process or batch; from 4 random bytes where they are given."""
+    number = int.from_bytes(random or secrets.token_bytes(4), "big")
+    return "".join(_ALPHABET[number >> shift & 31] for shift in (20, 15, 10, 5, 0))
+
+
+# ------------------------------------------------------------------ files
+
+
+@dataclass(frozen=True, slots=True)
+class LogFile:
+    """A Parquet file of the log. Its event times lie in [`first`, `last`), whole hours in UTC."""
+
+    key: str
+    day: date
+    version: str
+    ident: str
+    first: datetime
+    last: datetime
+
+
+def files(
+    store: Store,
+    model: str,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    by: By = "time",
+    stream: Stream = "log",
+) -> list[LogFile]:
+    """Files that may hold rows of [since, until), sorted by key; each segment once."""
+    found: dict[str, LogFile] = {}
+    for folder in store.folders(f"{model}/{stream}"):
+        try:
+            day = date.fromisoformat(folder.removeprefix("dt="))
+        except ValueError:
+            continue
+        if by == "received" and not _overlaps(_midnight(day), _midnight(day) + timedelta(days=1), since, until):
+            continue
+        for key in store.list(f"{model}/{stream}/{folder}"):
+            match = _NAME.fullmatch(key.rpartition("/")[2])
+            if match is None:
+                continue
+            one = LogFile(
+                key, day, match["version"], match["ident"], _hour(match["first"]), _hour(match["last"], after=True)
+            )
+            if by == "received" or _overlaps(one.first, one.last, since, until):
+                found.setdefault(one.ident, one)
+    return sorted(found.values(), key=lambda one: one.key)
+
+
+def _overlaps(first: datetime, last: datetime, since: datetime | None, until: datetime | None) -> bool:
+    return (since is None or last > since or last == _LAST) and (until is None or first < until)
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+_LAST = datetime.max.replace(tzinfo=UTC)
+
+
+def _hour(text: str, *, after: bool = False) -> datetime:
+    moment = datetime(int(text[:4]), int(text[4:6]), int(text[6:8]), int(text[8:]), tzinfo=UTC)
+    if not after:
+        return moment
+    return moment + timedelta(hours=1) if moment < _LAST - timedelta(hours=1) else _LAST
+
+
+def _stamp(micros: int) -> str:
+    moment = _EPOCH + timedelta(microseconds=micros)
+    return f"{moment.year:04d}{moment.month:02d}{moment.day:02d}{moment.hour:02d}"
+
+
+# ------------------------------------------------------------------ segments into Parquet
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """What one run of `convert` did: files written, rows in them, `torn` bytes and `damaged` records left out."""
+
+    files: int = 0
+    rows: int = 0
+    torn: int = 0
+    damaged: int = 0
+    problems: tuple[str, ...] = ()
+
+
+def waiting(folder: Path) -> bool:
+    """True where a closed segment, or one of a dead writer, waits to be converted. Cheap: loads no polars."""
+    return any(spool.adopt(name) for stream in _STREAMS for name in spool.segments(folder, stream))
+
+
+def convert(store: Store, folder: Path, model: str) -> Converted:
+    """Bring every closed segment of a spool folder, and those of dead writers, into the store; then remove it.
+
+    Killed anywhere, it is simply run again. Raises OutOfReach where the store does not answer: segments stay.
+    """
+    done, rows, torn, damaged = 0, 0, 0, 0
+    problems: list[str] = []
+    for stream in _STREAMS:
+        for name in spool.segments(folder, stream):
+            closed = spool.adopt(name)
+            if closed is None:
+                continue
+            try:
+                segment = spool.read_segment(closed)
+            except spool.NewerSegment as error:
+                problems.append(str(error))
+                continue
+            except StoreError as error:
+                problems.append(f"{error}; the file is kept as .bad")
+                _set_aside(closed)
+                continue
+            if segment is not None and segment.payloads:
+                frame = _frame(segment, closed, stream)
+                rows += frame.height
+                _put(store, model, stream, frame, version=segment.head.version, ident=closed.ident)
+                done += 1
+            if segment is not None and segment.torn:
+                torn += segment.torn
+                problems.append(
+                    f"{closed.path.name}: {segment.torn} bytes after the last whole record: nobody was told"
+                )
+            if segment is not None and segment.damaged:
+                damaged += segment.damaged
+                problems.append(f"{closed.path.name}: {segment.damaged} records are damaged; the file is kept as .bad")
+                _set_aside(closed)
+            else:
+                closed.path.unlink(missing_ok=True)
+    return Converted(done, rows, torn, damaged, tuple(problems))
+
+
+_STREAMS: tuple[Stream, ...] = ("log", "refused")
+
+
+def _set_aside(name: spool.Name) -> None:
+    """Keep a damaged segment for a person to look at."""
+    with suppress(FileNotFoundError):
+        name.path.rename(name.path.with_suffix(".bad"))
+
+
+def _put(store: Store, model: str, stream: Stream, frame: pl.DataFrame, *, version: str, ident: str) -> None:
+    """Write one file; where it is there already it is the same one."""
+    received = frame["mw.received"].min()
+    times = frame["mw.time"].drop_nulls()
+    assumed = frame["mw.received"] if times.is_empty() else times
+    first, last = (_EPOCH + timedelta(microseconds=one) for one in _span(assumed))
+    if not isinstance(received, datetime):
+        raise StoreError("a log file without rows", where=ident)
+    key = f"{model}/{stream}/dt={received.astimezone(UTC).date().isoformat()}/{version}@{ident}"
+    name = f"{key}@{_stamp(_micros(first))}-{_stamp(_micros(last))}.parquet"
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer, compression="zstd", statistics=True, row_group_size=_BATCH_ROWS)
+    store.put_new(name, buffer.getvalue())
+
+
+def _span(times: pl.Series) -> tuple[int, int]:
+    import polars as pl
+
+    counts = times.cast(pl.Int64)
+    low, high = counts.min(), counts.max()
+    if not isinstance(low, int) or not isinstance(high, int):
+        raise StoreError("a log file without times")
+    return low, high
+
+
+def _micros(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def _frame(segment: spool.Segment, name: spool.Name, stream: Stream) -> pl.DataFrame:
+    """The rows of a segment."""
+    return _predictions(segment, name) if stream == "log" else _refusals(segment, name)
+
+
+_records = msgspec.msgpack.Decoder(Record)
+_refused = msgspec.msgpack.Decoder(Refusal)
+
+
+def _predictions(segment: spool.Segment, name: spool.Name) -> pl.DataFrame:
+    import polars as pl
+
+    records = [_records.decode(payload) for payload in segment.payloads]
+    fields = [
+        Field(name=column, kind="category" if private == "hash" else kind, needed=False, nulls=True)
+        for column, kind, private in segment.head.columns
+        if private != "drop"
+    ]
+    values = decode_values(fields, [one.raw for one in records])
+    zone = zone_of(segment.head.zone)
+    columns = {field.name: _series(field, column, zone) for field, column in zip(fields, values, strict=True)}
+    return pl.DataFrame(
+        {
+            **columns,
+            **_common(segment, name, records),
+            "mw.key": pl.Series([one.key for one in records], dtype=pl.String),
+            "mw.score": pl.Series([one.score for one in records], dtype=pl.Float64),
+            "mw.label": pl.Series([one.label for one in records], dtype=pl.String),
+            "mw.scores": pl.Series([one.scores for one in records], dtype=pl.List(pl.Float64)),
+            "mw.latency_us": pl.Series([one.latency_us for one in records], dtype=pl.Float64),
+            "mw.raw": pl.Series([one.raw for one in records], dtype=pl.Binary),
+        }
+    ).select(*columns, *META)
+
+
+def _refusals(segment: spool.Segment, name: spool.Name) -> pl.DataFrame:
+    import polars as pl
+
+    records = [_refused.decode(payload) for payload in segment.payloads]
+    words = {
+        word: pl.Series([getattr(one, word) for one in records], dtype=pl.String)
+        for word in ("field", "came", "expected", "error")
+    }
+    raw = pl.Series([one.raw for one in records], dtype=pl.Binary)
+    return pl.DataFrame({**_common(segment, name, records), **words, "mw.raw": raw}).select(REFUSED)
+
+
+def _common(segment: spool.Segment, name: spool.Name, records: Sequence[Record | Refusal]) -> dict[str, pl.Series]:
+    import polars as pl
+
+    moments = pl.Datetime("us", "UTC")
+    count = len(records)
+    return {
+        "mw.id": pl.Series([one.id for one in records], dtype=pl.String),
+        "mw.time": pl.Series([one.time for one in records], dtype=pl.Int64).cast(moments),
+        "mw.received": pl.Series([one.received for one in records], dtype=pl.Int64).cast(moments),
+        "mw.server": pl.Series([name.server] * count, dtype=pl.String),
+        "mw.version": pl.Series([segment.head.version] * count, dtype=pl.String),
+        "mw.caller": pl.Series([one.caller for one in records], dtype=pl.String),
+    }
+
+
+def _series(field: Field, values: list[Any], zone: Any) -> pl.Series:
+    """Values of one column, as JSON gave them, in the kind's own type."""
+    import polars as pl
+
+    if field.kind == "time":
+        micros = [None if text is None else _moment(text, zone) for text in values]
+        return pl.Series(field.name, micros, dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
+    if field.kind == "number":
+        return pl.Series(field.name, values, dtype=pl.Float64)
+    if field.kind == "whole":
+        return pl.Series(field.name, [None if one is None else int(one) for one in values], dtype=pl.Int64)
+    if field.kind == "boolean":
+        return pl.Series(field.name, [None if one is None else bool(one) for one in values], dtype=pl.Boolean)
+    return pl.Series(field.name, values, dtype=pl.String)
+
+
+def _moment(text: str, zone: Any) -> int | None:
+    try:
+        return moment(text, zone)
+    except ValueError:
+        return None
+
+
+# ------------------------------------------------------------------ the reader
+
+
+def scan(
+    store: Store,
+    folder: Path | None,
+    model: str,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    by: By = "time",
+    columns: Sequence[str] | None = None,
+    where: str | None = None,
+    stream: Stream = "log",
+) -> pl.LazyFrame:
+    """Logged rows with event time (`by="time"`) or received time in [since, until), in no order.
+
+    `folder` is the spool of this machine: rows not yet in the store. `columns` picks some (unknown ones are left
+    out), `where` filters in polars SQL, `"mw.score" > 0.5 AND temp < 0`. Raises UsageError for a faulty `where`.
+    """
+    import polars as pl
+
+    # Segments first: one that is converted meanwhile is then found among the files, and counts there.
+    live = list(_live(folder, stream)) if folder is not None else []
+    filed = files(store, model, since=since, until=until, by=by, stream=stream)
+    # A live segment of which a file exists was converted a moment ago, or its removal was cut short.
+    known = {one.ident for one in files(store, model, stream=stream)} if live else set[str]()
+    bound = pl.col(f"mw.{by}")
+    parts = [_parquet(store, one) for one in filed]
+    parts += [frame.lazy() for ident, frame in live if ident not in known]
+    if not parts:
+        parts = [empty(stream).lazy()]
+    frame = pl.concat(parts, how="diagonal_relaxed")
+    if since is not None:
+        frame = frame.filter(bound >= since)
+    if until is not None:
+        frame = frame.filter(bound < until)
+    if where:
+        frame = _filtered(frame, where)
+    if columns is not None:
+        present = set(frame.collect_schema().names())
+        frame = frame.select([name for name in columns if name in present])
+    return frame
+
+
+def read(
+    store: Store,
+    folder: Path | None,
+    model: str,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    by: By = "time",
+    columns: Sequence[str] | None = None,
+    where: str | None = None,
+) -> pl.DataFrame:
+    """As `scan`, as a frame sorted by that time and id."""
+    wanted = None if columns is None else [*dict.fromkeys([*columns, f"mw.{by}", "mw.id"])]
+    found = scan(store, folder, model, since=since, until=until, by=by, columns=wanted, where=where)
+    frame = _collected(found.sort(f"mw.{by}", "mw.id"), where)
+    return frame if columns is None else frame.select([name for name in columns if name in frame.columns])
+
+
+def read_refused(
+    store: Store, folder: Path | None, model: str, *, since: datetime | None = None, until: datetime | None = None
+) -> pl.DataFrame:
+    """Refused requests received in [since, until), oldest first; columns `REFUSED`."""
+    found = scan(store, folder, model, since=since, until=until, by="received", stream="refused")
+    return _collected(found.sort("mw.received", "mw.id"), None)
+
+
+def empty(stream: Stream = "log") -> pl.DataFrame:
+    """A log without rows."""
+    import polars as pl
+
+    moments = pl.Datetime("us", "UTC")
+    types: dict[str, Any] = {
+        "mw.time": moments,
+        "mw.received": moments,
+        "mw.score": pl.Float64,
+        "mw.scores": pl.List(pl.Float64),
+        "mw.latency_us": pl.Float64,
+        "mw.raw": pl.Binary,
+    }
+    names = META if stream == "log" else REFUSED
+    return pl.DataFrame(schema={name: types.get(name, pl.String) for name in names})
+
+
+def _live(folder: Path, stream: Stream) -> Iterator[tuple[str, pl.DataFrame]]:
+    for name in spool.segments(folder, stream):
+        segment = spool.read_segment(name)
+        if segment is not None and segment.payloads:
+            yield name.ident, _frame(segment, name, stream)
+
+
+def _parquet(store: Store, file: LogFile) -> pl.LazyFrame:
+    import polars as pl
+
+    if store.root is not None:
+        return pl.scan_parquet(store.root / file.key, glob=False, hive_partitioning=False)
+    return pl.read_parquet(io.BytesIO(store.get(file.key)), hive_partitioning=False).lazy()
+
+
+def _filtered(frame: pl.LazyFrame, where: str) -> pl.LazyFrame:
+    import polars as pl
+
+    try:
+        filtered = frame.filter(pl.sql_expr(where))
+        filtered.collect_schema()
+    except pl.exceptions.PolarsError as error:
+        raise _faulty(where, error, frame.collect_schema().names()) from error
+    return filtered
+
+
+def _collected(frame: pl.LazyFrame, where: str | None) -> pl.DataFrame:
+    import polars as pl
+
+    try:
+        return frame.collect()
+    except (pl.exceptions.InvalidOperationError, pl.exceptions.SchemaError, pl.exceptions.ComputeError) as error:
+        if not where:
+            raise StoreError("the log cannot be read", why=str(error).partition("\n")[0]) from error
+        raise _faulty(where, error, []) from error
+    except OSError as error:
+        raise OutOfReach("the log cannot be read", why=str(error)) from error
+
+
+def _faulty(where: str, error: Exception, names: Sequence[str]) -> UsageError:
+    return UsageError(
+        f"the filter is not understood: {where}",
+        why=str(error).partition("\n")[0],
+        fix='polars SQL, such as: temp < 0 AND "mw.score" > 0.5'
+        + (f"; columns: {', '.join(list(names)[:30])}" if names else ""),
+    )
+
+
+# ------------------------------------------------------------------ batches
+
+
+def write_batch(store: Store, model: str, frame: pl.DataFrame, *, now: datetime, token: str | None = None) -> int:
+    """Log rows that were scored together: typed user columns, `mw.score`, `mw.version`, and any other of `META`.
+
+    What is not given: `mw.received` is `now`, `mw.time` received, `mw.caller` "batch", ids are new ones. Returns
+    the number of rows. Raises UsageError where score or version is missing or null.
+    """
+    import polars as pl
+
+    if not frame.height:
+        return 0
+    for name in ("mw.score", "mw.version"):
+        if name not in frame.columns or frame[name].null_count():
+            raise UsageError(f"rows to log need {name}", fix="score the table first")
+    token = token or new_token()
+    moments = pl.Datetime("us", "UTC")
+    frame = _with(frame, "mw.received", pl.lit(now).cast(moments))
+    frame = _with(frame, "mw.time", pl.col("mw.received"))
+    frame = _with(frame, "mw.caller", pl.lit("batch"))
+    frame = _with(frame, "mw.server", pl.lit(f"batch-{token}"))
+    if "mw.id" not in frame.columns:
+        frame = frame.with_columns(pl.Series("mw.id", new_ids(frame.height, now, token)))
+    for name, dtype in empty().schema.items():
+        if name not in frame.columns:
+            frame = frame.with_columns(pl.lit(None, dtype=dtype).alias(name))
+    user = [name for name in frame.columns if name not in META]
+    frame = frame.select(*user, *META).with_columns(pl.col(name).cast(dtype) for name, dtype in empty().schema.items())
+    number = 0
+    day = pl.col("mw.received").dt.date().alias("mw.day")
+    for part in frame.with_columns(day).partition_by("mw.version", "mw.day", maintain_order=True):
+        rows = part.drop("mw.day").sort("mw.time")
+        for start in range(0, rows.height, _BATCH_ROWS):
+            number += 1
+            chunk = rows.slice(start, _BATCH_ROWS)
+            ident = f"batch-{token}-{number:06d}"
+            _put(store, model, "log", chunk, version=chunk["mw.version"][0], ident=ident)
+    return frame.height
+
+
+def _with(frame: pl.DataFrame, name: str, value: pl.Expr) -> pl.DataFrame:
+    """The frame with nulls of a column, or the whole column, filled."""
+    import polars as pl
+
+    return frame.with_columns(
+        pl.coalesce(pl.col(name), value).alias(name) if name in frame.columns else value.alias(name)
+    )
