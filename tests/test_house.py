@@ -19,11 +19,12 @@ DOCS = ROOT.parent.parent / "docs"
 # docs/architecture.md says what lives where.
 FLOORS: list[set[str]] = [
     {"errors", "findings", "times"},
-    {"schema", "predictors", "config", "store", "tables", "metrics", "gate_words"},
+    {"config", "metrics", "predictors", "schema", "store", "tables"},
     {"encoding", "infer", "journal", "profiles", "notes", "versions", "gate", "learners"},
     {"checks", "shift", "fingerprints", "charts", "flights"},
     {"data", "model", "predictions", "windows", "incidents"},
     {"project"},
+    {"observations"},
     {"replay", "history"},
     {"train", "releases", "serve", "monitor", "why", "score", "status", "doctor", "initialise"},
     {"retrain"},

@@ -37,7 +37,7 @@ class Check:
 @dataclass(frozen=True, slots=True)
 class Checked:
     checks: Sequence[Check]
-    settings: Sequence[tuple[str, Any, str]]
+    settings: Sequence[tuple[str, str]]
 
     @property
     def ok(self) -> bool:
@@ -47,7 +47,7 @@ class Checked:
         return {
             "ok": self.ok,
             "checks": [one.to_dict() for one in self.checks],
-            "settings": [{"name": name, "value": value, "from": origin} for name, value, origin in self.settings],
+            "settings": [{"name": name, "from": origin} for name, origin in self.settings],
         }
 
 
@@ -56,8 +56,7 @@ def doctor(project: Project, *, now: datetime) -> Checked:
     found = [_environment(), *_store(project), _disk(project, now)]
     for name in project.config.models:
         found += _model(project, name, now)
-    settings = [(name, value, origin) for name, (value, origin) in project.config.origins.items()]
-    return Checked(found, settings)
+    return Checked(found, list(project.config.origins.items()))
 
 
 def _environment() -> Check:

@@ -6,7 +6,8 @@
     │   ├── TableError          exit 2   400   a table cannot be read as one
     │   └── NotFound            exit 2   404   a version, incident, column, model that is not there
     ├── Refused                 exit 1   409   the thing looked at is bad, or a gate said no
-    │   └── RequestRefused      exit 1   422   one request breaks the model's schema
+    │   ├── RequestRefused      exit 1   422   one request breaks the model's schema
+    │   └── journal.Contested   exit 1   409   somebody else wrote the next entry first
     ├── OutOfReach              exit 4   503   a store or server does not answer, a disk is full
     │   └── StoreError          exit 4   503   the store answers wrongly (refuses create-only, is torn)
     └── NothingToDo             exit 5   404   no data yet, nothing new

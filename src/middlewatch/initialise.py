@@ -54,10 +54,7 @@ def init(
     """Write middlewatch.toml (or add a model to it), `<name>.schema.toml` and .gitignore. Overwrites nothing."""
     settings_path = folder / PROJECT_FILE
     model = name or _name_from(target)
-    if not re.fullmatch(r"[a-z][a-z0-9_-]{0,39}", model):
-        raise UsageError(
-            f'"{model}" cannot name a model', fix="--name with a small letter first, then letters, digits, - and _"
-        )
+    config.check_name(model)
     schema_path = folder / f"{model}.schema.toml"
     known = config.load(folder) if settings_path.exists() else None
     if schema_path.exists() or (known is not None and model in known.models):
@@ -94,7 +91,8 @@ def init(
 
 
 def _name_from(target: str) -> str:
-    return re.sub(r"[^a-z0-9_-]+", "-", target.lower()).strip("-_") or "model"
+    folded = re.sub(r"[^a-z0-9_-]+", "-", target.lower()).strip("-_")
+    return folded if folded[:1].isalpha() else "model"
 
 
 def _source(table: str, folder: Path) -> str:

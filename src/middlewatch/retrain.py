@@ -54,9 +54,8 @@ def retrain(
     settings = project.settings(name)
     journal = project.journal(name)
     live = journal.live()
-    wanted = source or settings.source
     try:
-        snapshot = train.take_snapshot(project, name, wanted, now=now, actor=actor, progress=progress)
+        snapshot = train.take_snapshot(project, name, source, now=now, actor=actor, progress=progress)
         if live and _trained_on(project, name, live) == snapshot.version:
             return Retrained(decision="nothing_new", why=f"{live} was trained on {snapshot.version} already")
         trained = train.train(

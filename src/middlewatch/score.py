@@ -8,15 +8,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import polars as pl
 
 from . import model, predictions, tables
 from .errors import NothingToDo, Refused, UsageError
+from .observations import observe, predicted_columns
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from .project import Project
 
 WRITERS = {".parquet": "write_parquet", ".csv": "write_csv", ".feather": "write_ipc", ".jsonl": "write_ndjson"}
@@ -84,11 +82,19 @@ def score(
         )
     typed = current.schema.typed(table, zone=str(project.zone)).frame
     predicted = model.predictor(project.store, current).batch(current.encoding.encode(typed))
-    scored = typed.with_columns(predicted_columns(predicted, current))
+    scored = typed.with_columns(predicted_columns(predicted, current.classes))
     logged = 0
     if log:
-        rows = observations(scored, current.schema, time_column, version=current.version, caller=caller, now=now)
-        logged = predictions.write_batch(project.store, name, rows, now=now)
+        seen = observe(
+            typed,
+            current.schema,
+            predicted,
+            version=current.version,
+            caller=caller,
+            received=now,
+            time=time_column,
+        )
+        logged = predictions.write_batch(project.store, name, seen, now=now)
     if out is not None:
         getattr(scored.drop("mw.scores", strict=False), WRITERS[out.suffix])(out)
     return Scored(
@@ -98,15 +104,3 @@ def score(
         seconds=time.perf_counter() - started,
         out=str(out) if out else None,
     )
-
-
-def predicted_columns(predicted: NDArray[np.float64], version: model.ModelVersion) -> list[pl.Series]:
-    """`mw.score`, and for classes `mw.label` and `mw.scores`, of a batch of predictions."""
-    if version.task != "multiclass":
-        return [pl.Series("mw.score", predicted)]
-    best = predicted.argmax(axis=1)
-    return [
-        pl.Series("mw.score", predicted.max(axis=1)),
-        pl.Series("mw.label", [version.classes[code] for code in best]),
-        pl.Series("mw.scores", predicted.tolist(), dtype=pl.List(pl.Float64)),
-    ]

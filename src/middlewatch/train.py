@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from . import data, gate, history, learners, metrics, model, tables
 from .encoding import Encoding
-from .errors import NothingToDo, Refused
+from .errors import ConfigError, NothingToDo, Refused
 from .predictors import trees_sha256
 from .times import iso
 
@@ -124,8 +124,7 @@ def train(
     """
     started = time.perf_counter()
     schema = project.schema(name)
-    wanted = source or project.settings(name).source
-    snapshot = take_snapshot(project, name, wanted, now=now, actor=actor, progress=progress)
+    snapshot = take_snapshot(project, name, source, now=now, actor=actor, progress=progress)
     if not snapshot.ok and not force:
         raise _failed_tests(snapshot)
     live = project.journal(name).live()
@@ -182,13 +181,23 @@ def train(
 def take_snapshot(
     project: Project,
     name: str,
-    source: str,
+    source: str | None = None,
     *,
     now: datetime,
     actor: str,
     progress: Progress = lambda line: None,
 ) -> data.DataVersion:
-    """The data version that a source is now: the one named `d7`, or a table kept (rows marked bad left out)."""
+    """The data version that a source is now: the one named `d7`, or a table kept (rows marked bad left out).
+
+    Without `source` the project's own; raises ConfigError where it has none.
+    """
+    source = source or project.settings(name).source
+    if source is None:
+        raise ConfigError(
+            f"model {name} has no source to train on",
+            where=f"[models.{name}] in {project.config.path.name}",
+            fix='source = "data.parquet", or middlewatch train --data TABLE',
+        )
     if source[:1] == "d" and source[1:].isdigit():
         return data.load(project.store, name, source)
     progress(f"reading {source}")

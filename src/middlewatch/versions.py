@@ -80,6 +80,10 @@ class Shelf:
         facts: dict[str, Any] = json.loads(body)
         return facts
 
+    def sha256(self, version: str) -> str:
+        """Hash of the manifest, and through the hashes in it of all the version is."""
+        return hashlib.sha256(self.store.get(f"{self.path(version)}/manifest.json")).hexdigest()
+
     def file(self, version: str, name: str) -> bytes:
         """One file of a version, checked against the manifest's sha256. Raises StoreError where they differ."""
         listed = {one["name"]: one for one in self.manifest(version)["files"]}

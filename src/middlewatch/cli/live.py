@@ -260,7 +260,8 @@ def tail(
 def _row(row: dict[str, Any]) -> dict[str, Any]:
     facts = {name[3:]: value for name, value in row.items() if name.startswith("mw.") and name != "mw.raw"}
     inputs = {name: value for name, value in row.items() if not name.startswith("mw.")}
-    known = {one: inputs.pop(one) for one in ("field", "came", "expected", "error") if "field" in row and one in inputs}
+    told = ("field", "came", "expected", "error") if "field" in row else ()
+    known: dict[str, Any] = {one: inputs.pop(one) for one in told}
     return {**facts, **known, "inputs": inputs}
 
 

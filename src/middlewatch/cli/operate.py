@@ -175,5 +175,5 @@ def doctor(call: Call) -> Answer:
         lines.append(f"{words[one.outcome]} {one.name}: {one.detail}")
         if one.fix and one.outcome != "ok":
             lines.append(f"       fix: {one.fix}")
-    lines += [f"  {name} = {value!r}  ({origin})" for name, value, origin in found.settings if origin != "default"]
+    lines += [f"  {name} comes from {origin}" for name, origin in found.settings if origin != "default"]
     return Answer(found.to_dict(), lines, 0 if found.ok else 1)

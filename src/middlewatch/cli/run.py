@@ -55,7 +55,7 @@ class Verbs(TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         for group in (START, LIVE, OPERATE):
             rows = [
-                (name, one.help.partition("\n")[0].partition(". ")[0].rstrip("."))
+                (name, (one.help or "").partition("\n")[0].partition(". ")[0].rstrip("."))
                 for name, one in self.commands.items()
                 if one.rich_help_panel == group and not one.hidden  # type: ignore[attr-defined]
             ]
