@@ -77,6 +77,8 @@ class Incident:
     rows: int = 0
     windows: int = 0
     clean: int = 0
+    seen: str = ""
+    paged: float = 0.0
     cause: str = ""
     why: Mapping[str, Any] | None = None
     confirmed: bool | None = None
@@ -167,9 +169,8 @@ class Incidents:
         for number, key in enumerate(sorted(keys), start=1):
             plain = msgspec.json.decode(self.store.get(key), type=dict[str, Any])
             events.append(
-                Event(
-                    n=number, kind=plain["kind"], at=plain["at"], actor=plain["actor"], facts=plain["facts"]
-                )
+                Event(n=number, kind=plain["kind"], at=plain["at"], actor=plain["actor"],
+                facts=plain["facts"])
             )
         return fold(n, self.model, events)
 
@@ -183,7 +184,7 @@ def bad_spans(store: Store, model: str) -> list[BadSpan]:
 _FIELDS = frozenset(
     (
         *("key", "title", "since", "until", "severity", "columns", "channels", "top", "peak"),
-        *("before", "after", "rows", "windows", "clean", "why"),
+        *("before", "after", "rows", "windows", "clean", "seen", "paged", "why"),
     )
 )
 

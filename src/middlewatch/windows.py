@@ -18,7 +18,7 @@ import io
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, tzinfo
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -29,13 +29,14 @@ from .times import iso
 if TYPE_CHECKING:
     import polars as pl
 
-    from .profiles import Profile
+    from .profiles import Profile, ProfileSpec
     from .store import Store
 
 Source = Literal["log", "training"]
 SCORE = "mw.score"
 DECILES = tuple(q / 10 for q in range(1, 10))
 KEEP_HOURS_DAYS = 120
+SAMPLE_ROWS = 2000
 _REVISION = re.compile(r"r(\d{4,})\.json")
 _JUDGED = re.compile(r"judged-(\d{4,})\.json")
 _SCORES = re.compile(r"scores-v(\d+)-(\d{4,})\.bin")
@@ -131,6 +132,8 @@ class Windows:
         JSON facts for the summary (refused requests, the rows' digest). Training windows never hide logged
         ones: for a day that has logged rows nothing is written and the standing revision is returned.
         """
+        from .profiles import merge
+
         names = self._names(day)
         standing = _last(names, _REVISION)
         if standing and source == "training" and self._summary(day, standing)["source"] == "log":
@@ -160,9 +163,7 @@ class Windows:
         self.store.put_new(f"{folder}r{revision:04d}.json", msgspec.json.encode(summary), durable=durable)
         return revision
 
-    def put_scores(
-        self, day: date, version: str, profile: Profile, *, basis: str, durable: bool = True
-    ) -> None:
+    def put_scores(self, day: date, version: str, profile: Profile, *, basis: str, durable: bool = True) -> None:
         """Keep the day's predictions under `version`. Written again, the newest counts."""
         number = 1 + _last(self._names(day), re.compile(rf"scores-v0*{int(version[1:])}-(\d+)\.bin"))
         data = msgspec.msgpack.encode({"version": version, "basis": basis, "profile": profile.to_bytes()})
@@ -184,9 +185,7 @@ class Windows:
         how many.
         """
         old = [
-            key
-            for key in self.store.list(self.prefix)
-            if key.endswith(".hours") and _day_of(key, self.prefix) < before
+            key for key in self.store.list(self.prefix) if key.endswith(".hours") and _day_of(key, self.prefix) < before
         ]
         for key in old:
             self.store.delete(key)
@@ -227,9 +226,7 @@ class Windows:
         """The last judgement of the window that starts on `day`, or None."""
         return self._judgement(day, _last(self._names(day), _JUDGED))
 
-    def judgements(
-        self, *, since: date | None = None, until: date | None = None
-    ) -> dict[date, dict[str, Any]]:
+    def judgements(self, *, since: date | None = None, until: date | None = None) -> dict[date, dict[str, Any]]:
         """Last judgements by the window's first day, oldest first."""
         found = {}
         for day, names in sorted(self._listing(since, until).items()):
@@ -245,18 +242,14 @@ class Windows:
         number = _last(self._names(day), re.compile(rf"scores-v0*{int(version[1:])}-(\d+)\.bin"))
         if not number:
             return None
-        data = msgspec.msgpack.decode(
-            self.store.get(f"{self._folder(day)}scores-{_padded(version)}-{number:04d}.bin")
-        )
+        data = msgspec.msgpack.decode(self.store.get(f"{self._folder(day)}scores-{_padded(version)}-{number:04d}.bin"))
         return Scores(version=version, basis=data["basis"], profile=Profile.from_bytes(data["profile"]))
 
     def days_scored(self, version: str) -> set[date]:
         """Days that have predictions under `version` put beside them, with one listing."""
         found = set()
         for day, names in self._listing(None, None).items():
-            if any(
-                (match := _SCORES.fullmatch(name)) and int(match[1]) == int(version[1:]) for name in names
-            ):
+            if any((match := _SCORES.fullmatch(name)) and int(match[1]) == int(version[1:]) for name in names):
                 found.add(day)
         return found
 
@@ -307,14 +300,44 @@ class Windows:
         return msgspec.msgpack.decode(data, type=dict[str, Any]) if data is not None else {}
 
 
-def merge(profiles: Iterable[Profile]) -> Profile:
-    """One Profile of several. Raises ValueError where there is none."""
-    total: Profile | None = None
-    for one in profiles:
-        total = one if total is None else total + one
-    if total is None:
-        raise ValueError("a window needs at least one hour with rows")
-    return total
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Rows of one local day, ready for `Windows.put`: Profiles by clock hour, a sample, rows by version."""
+
+    hours: dict[int, Profile]
+    sample: pl.DataFrame
+    versions: dict[str, int]
+
+
+def cut(frame: pl.DataFrame, spec: ProfileSpec, *, zone: tzinfo) -> dict[date, Cut]:
+    """Observations (with `mw.id` and `mw.time`) by local day of `zone`, in order; rows without a time are left out.
+
+    The sample of a day is its 2,000 rows with the lowest hash of `mw.id`, without the raw requests.
+    """
+    import polars as pl
+
+    from .profiles import lowest, profile_groups
+
+    if not frame.height:
+        return {}
+    # In order of time, so that a repeat is the value of the request before.
+    local = pl.col("mw.time").dt.convert_time_zone(str(zone))
+    frame = frame.drop_nulls("mw.time").sort("mw.time", "mw.id").with_columns(local.alias("_local"))
+    found: dict[date, Cut] = {}
+    for (day,), rows in frame.group_by(pl.col("_local").dt.date(), maintain_order=True):
+        hours = profile_groups(rows, pl.col("_local").dt.hour().cast(pl.Int64), spec)
+        kept = [name for name in rows.columns if name not in ("_local", "mw.raw")]
+        versions = (
+            dict(rows["mw.version"].drop_nulls().value_counts().sort("mw.version").iter_rows())
+            if ("mw.version" in rows.columns)
+            else {}
+        )
+        found[day] = Cut(
+            hours={int(str(hour)): one for hour, one in hours.items()},
+            sample=lowest(rows.select(kept), "mw.id", SAMPLE_ROWS),
+            versions=versions,
+        )
+    return found
 
 
 def describe(profile: Profile) -> dict[str, Any]:
@@ -333,8 +356,8 @@ def describe(profile: Profile) -> dict[str, Any]:
         facts["score"] = {
             "mean": float(score.mean),
             "std": float(score.std),
-            "min": float(score.min),
-            "max": float(score.max),
+            "min": score.min,
+            "max": score.max,
             "deciles": [float(score.quantile(q)) for q in DECILES],
         }
     return facts

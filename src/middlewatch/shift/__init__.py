@@ -1,0 +1,59 @@
+"""Has something moved, more than it ever moves by itself? Profiles in, numbers out.
+
+Days differ from one another far more than sampling says (32 times, on flights), so no p-value and no fixed
+threshold is right. Each signal of each column (a *channel*) is held against its own worst of the last 90
+windows, and one line over all channels is learnt from how high the highest used to come.
+
+    Facts      what the channels read of one column of one window, cut from a stored ColumnProfile
+    Cut        the bins of a column: quantiles, heavy atoms, top categories; made anew every 28 windows
+    channels   shape, null, novelty, lattice, whole, repeat: one number each, about 1 where nothing changed
+    score      log(value / its worst of the last 90 windows)
+    M, P       the highest score now; the highest that holds for two windows
+    Watch      the fold over windows in order: `look` judges one, `step` learns it
+
+Pure: no disk, no clock, no chance. The same windows in the same order give the same verdicts.
+"""
+
+from __future__ import annotations
+
+from .channels import (
+    LABEL,
+    MIN_ROWS,
+    PREDICTION,
+    SCORE,
+    Cut,
+    Facts,
+    alarm_line,
+    cut,
+    facts_of,
+    facts_of_column,
+    rate,
+    score,
+    shape,
+)
+from .watch import FIRM, HISTORY, LEARN, MIN_REFERENCE, RECUT, REFERENCE, Reading, Verdict, Watch
+
+__all__ = [
+    "FIRM",
+    "HISTORY",
+    "LABEL",
+    "LEARN",
+    "MIN_REFERENCE",
+    "MIN_ROWS",
+    "PREDICTION",
+    "RECUT",
+    "REFERENCE",
+    "SCORE",
+    "Cut",
+    "Facts",
+    "Reading",
+    "Verdict",
+    "Watch",
+    "alarm_line",
+    "cut",
+    "facts_of",
+    "facts_of_column",
+    "rate",
+    "score",
+    "shape",
+]

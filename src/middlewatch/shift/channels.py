@@ -1,0 +1,277 @@
+"""What one channel of one column says of one window: pure numbers, about 1 where nothing changed.
+
+Counts over bins are compared by the Hellinger distance, shares on the arcsine scale, both in units of what
+sampling alone would give.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..profiles import bin_keys
+
+if TYPE_CHECKING:
+    from ..profiles import ColumnProfile, Profile
+
+Ints = NDArray[np.int64]
+Seen = frozenset[str] | tuple[float, float]
+
+SCORE = "mw.score"
+LABEL = "mw.label"
+PREDICTION = frozenset({SCORE, LABEL})
+
+BINS = 12
+TOP = 30
+# Below this many rows a channel would say more about luck than about the data.
+MIN_ROWS = 30
+# What a channel reaches by sampling alone; its own worst counts only above this.
+FLOOR_SHAPE = 1.65 * 1.33
+FLOOR_RATE = 1.65 * 1.3
+WIDEN = 0.05
+# Exact numbers seen so far are kept up to this many; a column with more of them is not on a lattice.
+LATTICE = 10_000
+# Past predictions of a version that was not live yet come from kept samples of at most this many rows.
+# Natural change grows with n in `shape`, so predictions count as at most this many rows, then and now.
+SAMPLE = 2000
+
+
+# --------------------------------------------------------------------------- what is read of a window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """One column of one window: `rows` in all, `n` with a value; counts by 16-bit key or by category.
+
+    `keys` (sorted, uint16, of value - `centre`) and `counts` are the histogram of a column of numbers,
+    `low` and
+    `high` its least and largest value, `values` its exact values (sorted) and their counts while they are few
+    enough to keep; `texts` the counts of a column of categories. Neither for free text,
+    times, and categories too many to count each: those have shares, no shape. `wholes` is None where the
+    column holds whole numbers by its kind.
+    """
+
+    rows: int
+    n: int
+    centre: float = 0.0
+    keys: NDArray[np.uint16] | None = None
+    counts: Ints | None = None
+    low: float = math.nan
+    high: float = math.nan
+    values: tuple[NDArray[Any], Ints] | None = None
+    texts: Mapping[str, int] | None = None
+    wholes: int | None = None
+    pairs: int = 0
+    repeats: int = 0
+
+
+def facts_of(profile: Profile, *, without: Iterable[str] = ()) -> dict[str, Facts]:
+    """What the channels read, for every column of a profile but those named in `without`."""
+    left_out = set(without)
+    return {name: facts_of_column(column) for name, column in profile.columns.items() if name not in left_out}
+
+
+def facts_of_column(column: ColumnProfile) -> Facts:
+    """What the channels read of one column."""
+    binned = column.bins is not None and column.kind in ("number", "whole", "boolean")
+    return Facts(
+        rows=column.rows,
+        n=column.n,
+        centre=column.centre,
+        keys=column.bins.keys if binned and column.bins is not None else None,
+        counts=column.bins.counts if binned and column.bins is not None else None,
+        low=float(column.min) if binned and column.min is not None else math.nan,
+        high=float(column.max) if binned and column.max is not None else math.nan,
+        values=column.values if binned and column.kind != "boolean" else None,
+        texts=column.categories if column.kind == "category" else None,
+        wholes=column.wholes if column.kind == "number" else None,
+        pairs=column.pairs,
+        repeats=column.repeats,
+    )
+
+
+# --------------------------------------------------------------------------- bins
+
+
+@dataclass(frozen=True, slots=True)
+class NumberCut:
+    """Bins of a column of numbers: bin i holds the keys in (bounds[i-1], bounds[i]]; the first is below
+    all seen when it was cut, the last above.
+    """
+
+    bounds: NDArray[np.uint16]
+    centre: float
+
+    def count(self, facts: Facts) -> Ints | None:
+        """How many values fall into each bin, or None where the column holds no such numbers now."""
+        if facts.keys is None or facts.counts is None or facts.centre != self.centre:
+            return None
+        places = np.searchsorted(self.bounds, facts.keys, side="left")
+        return np.bincount(places, weights=facts.counts, minlength=self.bounds.size + 1).astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryCut:
+    """Bins of a column of categories: the most frequent 30, other known ones, never seen ones."""
+
+    top: Mapping[str, int]
+    known: frozenset[str]
+
+    def count(self, facts: Facts) -> Ints | None:
+        """How many values fall into each bin, or None where the column holds no categories now."""
+        if facts.texts is None:
+            return None
+        counts = np.zeros(len(self.top) + 2, dtype=np.int64)
+        for text, number in facts.texts.items():
+            place = self.top.get(text)
+            if place is None:
+                place = len(self.top) + (text not in self.known)
+            counts[place] += number
+        return counts
+
+
+Cut = NumberCut | CategoryCut
+
+
+def cut(past: Sequence[Facts]) -> Cut | None:
+    """The bins for a column, from its windows so far; None where they hold no values.
+
+    Where the column's kind or centre was changed on the way, the newest one counts.
+    """
+    held = [one for one in past if one.texts or (one.keys is not None and one.keys.size)]
+    if not held:
+        return None
+    if held[-1].texts is not None:
+        total: dict[str, int] = {}
+        for one in held:
+            for text, number in (one.texts or {}).items():
+                total[text] = total.get(text, 0) + number
+        ranked = sorted(total, key=lambda text: (-total[text], text))[:TOP]
+        return CategoryCut({text: place for place, text in enumerate(ranked)}, frozenset(total))
+    centre = held[-1].centre
+    alike = [(one.keys, one.counts) for one in held if one.keys is not None and one.centre == centre]
+    mass = np.bincount(
+        np.concatenate([keys for keys, _ in alike]), weights=np.concatenate([counts for _, counts in alike])
+    )
+    occupied = np.flatnonzero(mass)
+    return NumberCut(_bounds(occupied, mass[occupied].astype(np.float64)), centre)
+
+
+def _bounds(keys: NDArray[np.intp], mass: NDArray[np.float64]) -> NDArray[np.uint16]:
+    """Upper keys of the bins: one below everything, quantile bins with every heavy key alone, the last
+    key.
+    """
+    share = mass.sum() / BINS
+    heavy = mass > share
+    upper: list[int] = [max(int(keys[0]) - 1, 0)]
+    held = 0.0
+    for place, key in enumerate(keys.tolist()):
+        if heavy[place]:
+            if held:
+                upper.append(int(keys[place - 1]))
+            upper.append(key)
+            held = 0.0
+            continue
+        held += mass[place]
+        if held >= share:
+            upper.append(key)
+            held = 0.0
+    if held:
+        upper.append(int(keys[-1]))
+    return np.unique(np.asarray(upper, dtype=np.uint16))
+
+
+# --------------------------------------------------------------------------- channels
+
+
+def shape(now: Ints, reference: Ints, *, most: int | None = None) -> float | None:
+    """Squared Hellinger distance of two counts over the same bins, in units of what sampling alone would
+    give.
+
+    8 H^2 / (1/n + 1/m) / (B - 1), about 1 under no change at any n. `most` caps n. None under 30 values on
+    either side, 0 where one bin holds everything.
+    """
+    n, m = int(now.sum()), int(reference.sum())
+    if n < MIN_ROWS or m < MIN_ROWS:
+        return None
+    bins = int(np.count_nonzero(now + reference))
+    if bins < 2:
+        return 0.0
+    affinity = float(np.sqrt((now / n) * (reference / m)).sum())
+    if most is not None:
+        n = min(n, most)
+    return 8.0 * max(1.0 - affinity, 0.0) / (1.0 / n + 1.0 / m) / (bins - 1)
+
+
+def rate(now: float, reference: float, n: int) -> float:
+    """How far a share is from its reference share, in standard errors of `n` rows (arcsine scale)."""
+    return 2.0 * math.sqrt(n) * abs(_angle(now) - _angle(reference))
+
+
+def _angle(share: float) -> float:
+    return math.asin(math.sqrt(min(max(share, 0.0), 1.0)))
+
+
+def score(value: float, worst: float, floor: float) -> float:
+    """log(value / worst so far), the worst being at least `floor`: above 0 is beyond everything seen."""
+    return math.log(max(value, 1e-6) / max(worst, floor))
+
+
+def alarm_line(past: Sequence[float], k: float) -> float:
+    """The level that the highest scores have passed `k` times in `past` (at least two values, oldest first).
+
+    Between whole ranks it is interpolated. For k < 1, fewer passes than the past can show, the tail above the
+    highest is taken as exponential with the mean excess of the upper quarter.
+    """
+    ranked = sorted(past, reverse=True)
+    if k >= 1:
+        below = min(int(k), len(ranked))
+        above = min(below + 1, len(ranked))
+        part = k - int(k)
+        return ranked[below - 1] * (1 - part) + ranked[above - 1] * part
+    tail = max(2, len(ranked) // 4)
+    at = ranked[min(tail, len(ranked) - 1)]
+    excess = sum(one - at for one in ranked[:tail]) / tail
+    return ranked[0] + excess * math.log(1.0 / max(k, 1e-3))
+
+
+def widen(seen: Seen | None, one: Facts) -> Seen | None:
+    """Everything seen so far, this window included: a set of categories, or the least and largest number."""
+    if one.texts is not None:
+        before = seen if isinstance(seen, frozenset) else frozenset()
+        return before if before.issuperset(one.texts) else before.union(one.texts)
+    if one.keys is None or math.isnan(one.low):
+        return seen
+    return (min(one.low, seen[0]), max(one.high, seen[1])) if isinstance(seen, tuple) else (one.low, one.high)
+
+
+def join(seen: NDArray[Any] | None, values: NDArray[Any]) -> NDArray[Any] | None:
+    """Exact numbers seen so far, sorted; None for good once they are too many."""
+    if seen is None:
+        return None
+    joined = np.union1d(seen, values)
+    return joined if joined.size <= LATTICE else None
+
+
+def off(seen: NDArray[Any] | None, one: Facts) -> int | None:
+    """Rows with an exact number never seen before, or None where that cannot be told."""
+    if seen is None or one.values is None:
+        return None
+    values, counts = one.values
+    return int(counts[~np.isin(values, seen, assume_unique=True)].sum())
+
+
+def beyond(seen: Seen | None, one: Facts) -> int | None:
+    """Rows with a value outside everything seen so far, or None where that cannot be told."""
+    if isinstance(seen, frozenset) and one.texts is not None:
+        return sum(number for text, number in one.texts.items() if text not in seen)
+    if isinstance(seen, tuple) and one.keys is not None and one.counts is not None:
+        room = WIDEN * (seen[1] - seen[0])
+        low, high = bin_keys(np.array([seen[0] - room, seen[1] + room]) - one.centre)
+        return int(one.counts[(one.keys < low) | (one.keys > high)].sum())
+    return None

@@ -1,0 +1,367 @@
+"""The fold over windows: what has been, and what the next window looks like against it."""
+
+from __future__ import annotations
+
+import copy
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from statistics import median
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .channels import (
+    FLOOR_RATE,
+    FLOOR_SHAPE,
+    MIN_ROWS,
+    PREDICTION,
+    SAMPLE,
+    Cut,
+    Facts,
+    Ints,
+    Seen,
+    alarm_line,
+    beyond,
+    cut,
+    join,
+    off,
+    rate,
+    score,
+    shape,
+    widen,
+)
+
+Key = tuple[str, str]
+State = Literal["learning", "provisional", "judged"]
+
+REFERENCE = 28
+REFERENCE_WEEKS = 8
+HISTORY = 90
+RECUT = 28
+# Below these a channel, a score or an alarm would say more about luck than about the data.
+MIN_REFERENCE = 7
+MIN_VALUES = 7
+LEARN = 14
+FIRM = 60
+# Values never seen are expected at most this often.
+NOVEL = 0.001
+# With this share of new numbers on usual days a column is not on a lattice. Fewer than the floor are no news, in
+# whatever season they come.
+OFF_LATTICE = 0.2
+FLOOR_LATTICE = 0.1
+UNUSUAL_VOLUME = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One channel of one window.
+
+    `value` now, the `worst` of the last 90 windows, `score` = log(value / worst), `lasting` the lower
+    score of this window and the last, both against the windows before the two. `now` and `usual` are plain
+    shares where the channel is about one (nulls, novel values, ...), else None.
+    """
+
+    column: str
+    channel: str
+    value: float
+    worst: float
+    score: float
+    lasting: float
+    now: float | None = None
+    usual: float | None = None
+
+    @property
+    def height(self) -> float:
+        """The higher of the two scores: what the alarm lines compare."""
+        return max(self.score, self.lasting)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON, rounded to what can be read."""
+        plain: dict[str, Any] = {
+            "column": self.column,
+            "channel": self.channel,
+            "score": round(self.height, 4),
+            "value": round(self.value, 4),
+            "worst": round(self.worst, 4),
+        }
+        if self.now is not None and self.usual is not None:
+            plain |= {"now": round(self.now, 6), "usual": round(self.usual, 6)}
+        return plain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What one window looks like against its past; `readings` with the highest first.
+
+    `m` and `p` are the highest score and the highest lasting score, `m_line` and `p_line` what they must
+    pass; None where there is too little history for one. `history` counts the windows before.
+    """
+
+    start: date
+    rows: int
+    state: State
+    alarm: bool
+    history: int
+    m: float | None
+    p: float | None
+    m_line: float | None
+    p_line: float | None
+    readings: tuple[Reading, ...]
+    values: Mapping[Key, float]
+    usual_rows: float | None
+
+    @property
+    def provisional(self) -> bool:
+        """True where there are under 60 windows of history, so that the line is a guess."""
+        return self.state != "judged"
+
+    @property
+    def moved(self) -> tuple[Reading, ...]:
+        """Channels beyond everything seen in the last 90 windows, highest first."""
+        return tuple(one for one in self.readings if one.height > 0)
+
+    def passes(self, reading: Reading) -> bool:
+        """Whether this channel alone is beyond an alarm line."""
+        return _above(reading.score, self.m_line) or _above(reading.lasting, self.p_line)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Facts that must not page: they were not in the measurement of the alarm line."""
+        if not self.usual_rows or 1 / UNUSUAL_VOLUME <= self.rows / self.usual_rows <= UNUSUAL_VOLUME:
+            return ()
+        return (f"{self.rows} rows, usually {self.usual_rows:.0f} on this weekday",)
+
+
+@dataclass(frozen=True, slots=True)
+class _Signal:
+    """A channel's value, what it may reach by sampling alone, and the shares behind it where it is about
+    one.
+    """
+
+    value: float
+    floor: float
+    now: float | None = None
+    usual: float | None = None
+
+    @staticmethod
+    def of(now: float, usual: float, n: int, *, rising: bool = False, floor: float = FLOOR_RATE) -> _Signal:
+        """About a share of `n` rows; `rising` where only more than usual counts."""
+        return _Signal(rate(max(now, usual) if rising else now, usual, n), floor, now, usual)
+
+
+class Watch:
+    """The past windows of one model, as much as judging the next one needs.
+
+    `budget` is the number of alarms a month this model may spend, `days` the length of a window. Windows
+    come in order of time; marked-bad ones are not given at all.
+    """
+
+    def __init__(self, *, budget: float, days: int = 1) -> None:
+        self.budget = budget
+        self.days = days
+        self.reference = REFERENCE if days == 1 else REFERENCE_WEEKS
+        self._windows: list[Mapping[str, Facts]] = []
+        self._values: list[Mapping[Key, float]] = []
+        self._highest: list[tuple[float, float]] = []
+        self._rows: list[tuple[date, int]] = []
+        self._seen: dict[str, Seen] = {}
+        self._lattice: dict[str, NDArray[Any] | None] = {}
+        self._cuts: dict[str, Cut] = {}
+        self._period = -1
+        self._cut_at = 0
+        self._counts: list[dict[str, Ints | None]] = []
+        self._freshness: list[Mapping[Key, float]] = []
+
+    def copy(self) -> Watch:
+        """A second Watch with the same past; what one learns later the other does not know."""
+        twin = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, list):
+                setattr(twin, name, list(value))
+            elif isinstance(value, dict):
+                setattr(twin, name, dict(value))
+        return twin
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def look(self, start: date, facts: Mapping[str, Facts]) -> Verdict:
+        """Judge a window against the past without learning it."""
+        self._recut(start)
+        signals = self._signals(facts)
+        readings = self._readings(signals)
+        m = max((one.score for one in readings), default=None)
+        p = max((one.lasting for one in readings), default=None)
+        k = self.budget / 2 * min(len(self._highest), HISTORY) * self.days / 30
+        m_line = p_line = None
+        if len(self._highest) >= LEARN:
+            m_line = alarm_line([one for one, _ in self._highest[-HISTORY:]], k)
+            p_line = alarm_line([one for _, one in self._highest[-HISTORY:]], k)
+        rows = max((one.rows for one in facts.values()), default=0)
+        state: State = "learning" if m_line is None else "provisional" if len(self) < FIRM else "judged"
+        return Verdict(
+            start=start,
+            rows=rows,
+            state=state,
+            alarm=_above(m, m_line) or _above(p, p_line),
+            history=len(self),
+            m=m,
+            p=p,
+            m_line=m_line,
+            p_line=p_line,
+            readings=readings,
+            values={key: signal.value for key, signal in signals.items()},
+            usual_rows=self._usual_rows(start),
+        )
+
+    def step(self, start: date, facts: Mapping[str, Facts]) -> Verdict:
+        """Judge a window, then learn it."""
+        verdict = self.look(start, facts)
+        if len(self._windows) >= MIN_REFERENCE:
+            self._values = [*self._values, verdict.values][-(HISTORY + 1) :]
+            if verdict.m is not None and verdict.p is not None:
+                self._highest = [*self._highest, (verdict.m, verdict.p)][-HISTORY:]
+        self._freshness = [*self._freshness, self._fresh(facts)][-self.reference :]
+        self._windows = [*self._windows, facts][-HISTORY:]
+        self._rows.append((start, verdict.rows))
+        self._counts.append(self._count(facts))
+        del self._counts[: -self.reference]
+        for name, one in facts.items():
+            if (wider := widen(self._seen.get(name), one)) is not None:
+                self._seen[name] = wider
+            if one.values is not None:
+                self._lattice[name] = join(self._lattice.get(name, one.values[0][:0]), one.values[0])
+        return verdict
+
+    # ------------------------------------------------------------------ inside
+
+    def _recut(self, start: date) -> None:
+        """New bins every 28 windows by the calendar, so that they do not depend on when judging began; in a
+        short history, which is still taking shape, every week. A new column gets bins with its first windows.
+        """
+        if len(self._windows) < MIN_REFERENCE:
+            return
+        period = start.toordinal() // (RECUT * self.days)
+        names = {name for window in self._windows for name in window}
+        if period == self._period and (len(self) >= FIRM or len(self) - self._cut_at < MIN_REFERENCE):
+            names -= set(self._cuts)
+        else:
+            self._period, self._cut_at = period, len(self)
+        made = {
+            name: bins
+            for name in sorted(names)
+            if (bins := cut([window[name] for window in self._windows if name in window])) is not None
+        }
+        if made:
+            self._cuts |= made
+            self._counts = [self._count(window) for window in self._windows[-self.reference :]]
+
+    def _count(self, facts: Mapping[str, Facts]) -> dict[str, Ints | None]:
+        return {name: self._cuts[name].count(one) for name, one in facts.items() if name in self._cuts}
+
+    def _signals(self, facts: Mapping[str, Facts]) -> dict[Key, _Signal]:
+        """What every channel of every column says of a window."""
+        found: dict[Key, _Signal] = {}
+        past = self._windows[-self.reference :]
+        for name, one in facts.items():
+            known = [window[name] for window in past if name in window]
+            if len(known) < MIN_REFERENCE:
+                continue
+            if (distance := self._shape(name, one)) is not None:
+                found[name, "shape"] = _Signal(distance, FLOOR_SHAPE)
+            if one.rows >= MIN_ROWS:
+                usual = _ratio((it.rows - it.n, it.rows) for it in known)
+                found[name, "null"] = _Signal.of(1 - one.n / one.rows, usual, one.rows)
+            if one.n < MIN_ROWS or name in PREDICTION:
+                continue
+            if one.wholes is not None:
+                usual = _ratio((it.wholes or 0, it.n) for it in known)
+                found[name, "whole"] = _Signal.of(one.wholes / one.n, usual, one.n)
+            if one.pairs >= MIN_ROWS:
+                usual = _ratio((it.repeats, it.pairs) for it in known)
+                found[name, "repeat"] = _Signal.of(one.repeats / one.pairs, usual, one.pairs)
+        for (name, channel), now in self._fresh(facts).items():
+            before = [held[name, channel] for held in self._freshness if (name, channel) in held]
+            n = facts[name].n
+            if n < MIN_ROWS or not before:
+                continue
+            usual = sum(before) / len(before)
+            # Fewer new values than usual is no news.
+            if channel == "novelty":
+                found[name, channel] = _Signal.of(now, min(usual, NOVEL), n, rising=True)
+            elif usual < OFF_LATTICE:
+                floor = max(rate(FLOOR_LATTICE, 0.0, n), FLOOR_RATE)
+                found[name, channel] = _Signal.of(now, usual, n, rising=True, floor=floor)
+        return found
+
+    def _shape(self, name: str, one: Facts) -> float | None:
+        made = self._cuts.get(name)
+        now = made.count(one) if made is not None else None
+        pooled = [held for window in self._counts if (held := window.get(name)) is not None]
+        if now is None or not pooled:
+            return None
+        return shape(now, np.sum(pooled, axis=0), most=SAMPLE if name in PREDICTION else None)
+
+    def _fresh(self, facts: Mapping[str, Facts]) -> dict[Key, float]:
+        """Shares of values outside everything seen so far (`novelty`), and of exact numbers never seen
+        (`lattice`).
+        """
+        found = {}
+        for name, one in facts.items():
+            if one.n and (outside := beyond(self._seen.get(name), one)) is not None:
+                found[name, "novelty"] = outside / one.n
+            if one.n and name not in PREDICTION and (strange := off(self._lattice.get(name), one)) is not None:
+                found[name, "lattice"] = strange / one.n
+        return found
+
+    def _readings(self, signals: Mapping[Key, _Signal]) -> tuple[Reading, ...]:
+        held = self._values[-HISTORY:]
+        if len(held) < MIN_VALUES:
+            return ()
+        last = held[-1]
+        base: dict[Key, float] = {}
+        for window in held[:-1]:
+            for key, value in window.items():
+                if value > base.get(key, -1.0):
+                    base[key] = value
+        readings = []
+        for key, signal in signals.items():
+            if key not in base:
+                continue
+            worst = max(base[key], last.get(key, 0.0))
+            # Both windows against what came before the two: yesterday's fault must not excuse today's.
+            lasting = score(min(signal.value, last.get(key, 0.0)), base[key], signal.floor)
+            readings.append(
+                Reading(
+                    column=key[0],
+                    channel=key[1],
+                    value=signal.value,
+                    worst=max(worst, signal.floor),
+                    score=score(signal.value, worst, signal.floor),
+                    lasting=lasting,
+                    now=signal.now,
+                    usual=signal.usual,
+                )
+            )
+        return tuple(sorted(readings, key=lambda one: (-one.height, one.column, one.channel)))
+
+    def _usual_rows(self, start: date) -> float | None:
+        """Median rows of the same weekday in the last 8 weeks; None with under four of them."""
+        at = bisect_right(self._rows, (start, 0))
+        same = [rows for day, rows in self._rows[max(at - 56, 0) : at] if day.weekday() == start.weekday()]
+        return float(median(same)) if len(same) >= 4 else None
+
+
+def _above(height: float | None, line: float | None) -> bool:
+    return height is not None and line is not None and height > line
+
+
+def _ratio(counted: Iterable[tuple[int, int]]) -> float:
+    """Share of all rows together, from (rows that have it, rows) of each window; 0 where there are none."""
+    part = whole = 0
+    for one, of in counted:
+        part, whole = part + one, whole + of
+    return part / whole if whole else 0.0

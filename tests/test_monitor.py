@@ -1,0 +1,250 @@
+"""The monitor on a small store: a season of quiet days, then what a night may bring."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from middlewatch import monitor, predictions
+from middlewatch.errors import NothingToDo
+from middlewatch.incidents import Incident
+from middlewatch.monitor import Judged
+from middlewatch.profiles import spec_of
+from middlewatch.project import Project
+from middlewatch.schema import Column, Schema
+from middlewatch.windows import cut
+
+FIRST = date(2013, 1, 1)
+ROWS = 150
+SCHEMA = Schema(
+    name="delay",
+    task="regression",
+    columns=(
+        Column(name="distance", kind="number", centre=900.0, nulls=0.1),
+        Column(name="carrier", kind="category", categories=("AA", "B6", "UA")),
+    ),
+)
+
+
+def moment(day: int) -> datetime:
+    return datetime.combine(FIRST + timedelta(days=day), datetime.min.time(), tzinfo=UTC)
+
+
+def rows(day: int, *, seed: int = 0, count: int = ROWS, scale: float = 1.0, nulls: float = 0.02) -> pl.DataFrame:
+    """One day's answered requests: the mean wanders a little from day to day, as the world does."""
+    chance = np.random.default_rng([seed, day])
+    distance = scale * np.round(chance.normal(900 + 30 * np.sin(day / 5), 300, count), 1)
+    missing = chance.random(count) < nulls
+    seconds = np.sort(chance.integers(6 * 3600, 22 * 3600, count))
+    return pl.DataFrame(
+        {
+            "distance": pl.Series(distance).set(pl.Series(missing), None),
+            "carrier": chance.choice(["AA", "B6", "UA"], count, p=[0.5, 0.3, 0.2]),
+            "mw.time": [moment(day) + timedelta(seconds=int(one)) for one in seconds],
+            "mw.score": np.where(missing, 0.0, distance / 1000),
+            "mw.version": ["ext-1"] * count,
+        },
+        schema_overrides={"mw.time": pl.Datetime("us", "UTC")},
+    )
+
+
+@dataclass
+class Site:
+    """A project and its log; every batch arrives at its own moment."""
+
+    project: Project
+    arrived: int = 0
+
+    def log(self, *frames: pl.DataFrame) -> None:
+        self.arrived += 1
+        received = datetime(2014, 1, 1, tzinfo=UTC) + timedelta(minutes=self.arrived)
+        token = f"{self.arrived:05d}"
+        predictions.write_batch(self.project.store, "delay", pl.concat(frames), now=received, token=token)
+
+    def judge(self, until: int | None = None, **more: Any) -> Judged:
+        now = datetime(2014, 2, 1, tzinfo=UTC) + timedelta(minutes=self.arrived)
+        return monitor.judge(self.project, "delay", until=None if until is None else moment(until), now=now, **more)
+
+    def incidents(self) -> list[Incident]:
+        return self.project.incidents("delay").all()
+
+    def history(self, days: range) -> None:
+        """Training windows, as `train` writes them."""
+        frame = pl.concat([rows(day) for day in days]).with_columns(
+            pl.format("h{}", pl.int_range(pl.len())).alias("mw.id")
+        )
+        windows = self.project.windows("delay")
+        for day, made in cut(frame, spec_of(SCHEMA, score=True), zone=UTC).items():
+            windows.put(day, hours=made.hours, sample=made.sample, source="training", now=moment(400), durable=False)
+            windows.put_scores(day, "v1", windows.day(day).profile, basis="out_of_fold", durable=False)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    (tmp_path / "middlewatch.toml").write_text(
+        '[models.delay]\ntask = "regression"\n\n[monitor]\nalarms_per_month = 0.5\n', encoding="utf-8"
+    )
+    (tmp_path / "delay.schema.toml").write_text(SCHEMA.to_toml(), encoding="utf-8")
+    project = Project.open(tmp_path)
+    project.journal("delay").append(action="promote", version="ext-1", actor="ann", host="here", at=moment(0), expect=0)
+    return Site(project)
+
+
+def test_nothing_logged_is_nothing_to_do(site: Site) -> None:
+    with pytest.raises(NothingToDo):
+        site.judge()
+
+
+def test_quiet_days_are_judged_once_and_raise_nothing(site: Site) -> None:
+    site.log(*(rows(day) for day in range(80)))
+    judged = site.judge(until=80)
+    assert [one["rows"] for one in judged.windows] == [ROWS] * 80
+    states = [one["state"] for one in judged.windows]
+    assert states == sorted(states, key=["learning", "provisional", "judged"].index)
+    assert (states[0], states[40], states[79]) == ("learning", "provisional", "judged")
+    assert sum(one["alarm"] for one in judged.windows) <= 2
+    again = site.judge(until=80)
+    assert (again.windows, again.incidents, again.built) == ([], [], 0)
+
+
+def test_a_unit_change_opens_one_incident_that_closes_when_it_is_mended(site: Site) -> None:
+    site.log(*(rows(day) for day in range(70)))
+    site.judge(until=70)
+    before = len(site.incidents())
+    site.log(*(rows(day, scale=1.609344) for day in range(70, 73)))
+    judged = site.judge(until=73)
+    assert judged.windows[0]["alarm"]
+    [incident] = site.incidents()[before:]
+    assert (incident.state, incident.severity, incident.windows) == ("open", "page", 3)
+    assert {"distance", "mw.score"} <= set(incident.columns)
+    assert incident.since == "2013-03-12T00:00:00Z"
+    assert incident.until == "2013-03-15T00:00:00Z"
+    assert incident.rows == 3 * ROWS
+    assert incident.before == pytest.approx(0.9, abs=0.1)
+    assert incident.after == pytest.approx(0.9 * 1.609344, abs=0.15)
+    assert "distance" in incident.title
+    assert [one["incidents"] for one in judged.windows] == [[incident.n]] * 3
+    # While it lasts the history has taken it in, and it is still the same incident; then two clean days close it.
+    site.log(*(rows(day) for day in range(73, 76)))
+    judged = site.judge(until=76)
+    closed = site.incidents()[-1]
+    assert (closed.n, closed.state, closed.clean) == (incident.n, "resolved", 2)
+    assert [one.kind for one in closed.events][-1] == "resolve"
+
+
+def test_days_marked_bad_leave_the_history(site: Site) -> None:
+    site.log(*(rows(day) for day in range(70)))
+    site.judge(until=70)
+    site.log(*(rows(day, scale=1.609344) for day in range(70, 73)))
+    site.judge(until=73)
+    n = site.incidents()[-1].n
+    span = {"since": "2013-03-12T00:00:00Z", "until": "2013-03-15T00:00:00Z"}
+    site.project.incidents("delay").add(n, "mark_bad", at=moment(73), actor="ann", **span)
+    site.log(*(rows(day) for day in range(73, 76)), *(rows(day, scale=1.609344) for day in range(76, 77)))
+    judged = site.judge(until=77)
+    assert [one["history"] for one in judged.windows] == [70, 71, 72, 73]
+    # The same fault again is news again: its first days are not part of what is usual.
+    assert judged.windows[-1]["alarm"]
+    assert judged.windows[-1]["top"][0]["column"] in ("distance", "mw.score")
+    rebuilt = site.judge(until=77, rebuild=True)
+    assert [one["state"] for one in rebuilt.windows[70:73]] == ["excluded"] * 3
+    assert len(rebuilt.windows) == 77
+
+
+def test_late_rows_make_a_new_revision_and_a_new_judgement(site: Site) -> None:
+    site.log(*(rows(day) for day in range(40)))
+    site.judge(until=40)
+    site.log(rows(12, seed=5, count=20), rows(40))
+    judged = site.judge(until=41)
+    assert [(one["start"][:10], one["rows"]) for one in judged.windows] == [("2013-01-13", 170), ("2013-02-10", 150)]
+    held = site.project.windows("delay").day(FIRST + timedelta(days=12))
+    assert (held.revision, held.rows, sum(held.versions.values())) == (2, 170, 170)
+    assert sum(one.rows for one in held.hours.values()) == 170
+    assert site.judge(until=41).windows == []
+
+
+def test_a_day_is_not_judged_before_its_grace_is_over(site: Site) -> None:
+    site.log(rows(0), rows(1))
+    early = monitor.judge(site.project, "delay", now=moment(2) + timedelta(minutes=30))
+    assert [one["start"][:10] for one in early.windows] == ["2013-01-01"]
+    later = monitor.judge(site.project, "delay", now=moment(2) + timedelta(hours=2))
+    assert [one["start"][:10] for one in later.windows] == ["2013-01-02"]
+
+
+def test_training_days_are_history_from_the_first_day_on(site: Site) -> None:
+    site.history(range(90))
+    site.log(*(rows(day).with_columns(pl.lit("v1").alias("mw.version")) for day in range(90, 92)))
+    site.log(rows(92, nulls=0.5).with_columns(pl.lit("v1").alias("mw.version")))
+    judged = site.judge(until=93)
+    assert [(one["state"], one["history"]) for one in judged.windows] == [
+        ("judged", 90),
+        ("judged", 91),
+        ("judged", 92),
+    ]
+    assert [one["alarm"] for one in judged.windows] == [False, False, True]
+    assert judged.windows[-1]["top"][0]["column"] in ("distance", "mw.score")
+    top = {(one["column"], one["channel"]) for one in site.incidents()[0].top}
+    assert ("distance", "null") in top
+
+
+def refuse(site: Site, day: int, count: int) -> None:
+    frame = pl.DataFrame(
+        {
+            "mw.id": [f"refused-{day}-{one}" for one in range(count)],
+            "mw.time": [moment(day) + timedelta(hours=3, seconds=one) for one in range(count)],
+            "mw.received": [moment(day) + timedelta(hours=3, seconds=one) for one in range(count)],
+            "field": ["distance"] * count,
+            "error": ["distance must be a number"] * count,
+        },
+        schema_overrides={one: pl.Datetime("us", "UTC") for one in ("mw.time", "mw.received")},
+    )
+    blank = predictions.empty("refused")
+    whole = pl.concat([blank, frame], how="diagonal_relaxed").select(blank.columns)
+    # Written as the converter writes a segment's rows.
+    predictions._put(site.project.store, "delay", "refused", whole, version="ext-1", ident=f"s-{day}")
+
+
+def test_refused_requests_are_not_invisible(site: Site) -> None:
+    site.log(*(rows(day) for day in range(5)))
+    site.judge(until=5)
+    assert site.incidents() == []
+    site.log(rows(5, count=100))
+    refuse(site, 5, 50)
+    refuse(site, 6, 150)  # a day on which nothing was answered at all
+    judged = site.judge(until=7)
+    assert [(one["rows"], one["refused"], one["alarm"]) for one in judged.windows] == [(100, 50, True), (0, 150, True)]
+    [incident] = site.incidents()
+    assert (incident.severity, incident.columns, incident.windows) == ("page", (monitor.REFUSED,), 2)
+    assert "refused 0.0% -> 33%" in incident.title
+    summary = site.project.windows("delay").summaries()[-1]
+    assert summary["refused_why"] == {"distance: distance must be a number": 150}
+
+
+def test_the_budget_is_shared_by_the_live_models_of_the_store(site: Site) -> None:
+    store = site.project.store
+    assert monitor.live_models(store) == 1
+    site.project.journal("other").append(
+        action="promote", version="v1", actor="ann", host="here", at=moment(0), expect=0
+    )
+    assert monitor.live_models(store) == 2
+
+
+def test_a_run_that_died_between_incident_and_judgement_opens_it_once(site: Site) -> None:
+    site.log(*(rows(day) for day in range(70)), rows(70, scale=1.609344))
+    site.judge(until=71)
+    known = [one.n for one in site.incidents()]
+    windows = site.project.windows("delay")
+    day = FIRST + timedelta(days=70)
+    for key in site.project.store.list(f"delay/windows/{day.isoformat()}/judged"):
+        site.project.store.delete(key)
+    judged = site.judge(until=71)
+    assert [one["start"][:10] for one in judged.windows] == [day.isoformat()]
+    assert [one.n for one in site.incidents()] == known
+    assert site.incidents()[-1].windows == 1
+    assert windows.judgement(day) is not None
