@@ -126,8 +126,9 @@ def new_id(received: int, token: str, counter: int) -> str:
     )
 
 
-def new_ids(count: int, received: datetime, token: str) -> list[str]:
+def new_ids(count: int, received: datetime, token: str = "") -> list[str]:
     """Ids of rows that arrived together, in order."""
+    token = token or new_token()
     start = (received - _EPOCH) // timedelta(microseconds=1)
     return [new_id(start + (at >> 20), token, at) for at in range(count)]
 
@@ -537,27 +538,32 @@ def _faulty(where: str, error: Exception, names: Sequence[str]) -> UsageError:
 # ------------------------------------------------------------------ batches
 
 
-def write_batch(store: Store, model: str, frame: pl.DataFrame, *, now: datetime, token: str | None = None) -> int:
+def write_batch(
+    store: Store, model: str, frame: pl.DataFrame, *, now: datetime | None = None, token: str | None = None
+) -> int:
     """Log rows that were scored together: typed user columns, `mw.score`, `mw.version`, and any other of `META`.
 
     What is not given: `mw.received` is `now`, `mw.time` received, `mw.caller` "batch", ids are new ones. Returns
-    the number of rows. Raises UsageError where score or version is missing or null.
+    the number of rows. Raises UsageError where score, version or received time are missing or null.
     """
     import polars as pl
 
     if not frame.height:
         return 0
-    for name in ("mw.score", "mw.version"):
+    if now is not None:
+        frame = _with(frame, "mw.received", pl.lit(now, dtype=pl.Datetime("us", "UTC")))
+    for name in ("mw.score", "mw.version", "mw.received"):
         if name not in frame.columns or frame[name].null_count():
             raise UsageError(f"rows to log need {name}", fix="score the table first")
     token = token or new_token()
-    moments = pl.Datetime("us", "UTC")
-    frame = _with(frame, "mw.received", pl.lit(now).cast(moments))
     frame = _with(frame, "mw.time", pl.col("mw.received"))
     frame = _with(frame, "mw.caller", pl.lit("batch"))
     frame = _with(frame, "mw.server", pl.lit(f"batch-{token}"))
     if "mw.id" not in frame.columns:
-        frame = frame.with_columns(pl.Series("mw.id", new_ids(frame.height, now, token)))
+        moments = frame["mw.received"].cast(pl.Datetime("us", "UTC")).cast(pl.Int64)
+        # The counter of an id has 20 bits: rows beyond that take the next microsecond.
+        ids = [new_id(micros + (at >> 20), token, at) for at, micros in enumerate(moments)]
+        frame = frame.with_columns(pl.Series("mw.id", ids, dtype=pl.String))
     for name, dtype in empty().schema.items():
         if name not in frame.columns:
             frame = frame.with_columns(pl.lit(None, dtype=dtype).alias(name))

@@ -250,6 +250,16 @@ class BodyType:
             {name: cell for name, cell in cells.items() if name in self._names and name not in self._private}
         )
 
+    def event_time(self, body: Body) -> int | None:
+        """The event time of a body that was refused, where it can be told."""
+        if self._time is None:
+            return None
+        try:
+            text = self._decoders[self._time].decode(_CELLS.decode(body)[self.fields[self._time].name])
+            return moment(text, self._zone)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, ValueError):
+            return None
+
     # ------------------------------------------------------------- the slow reading
 
     def _slow(self, body: Body) -> tuple[Any, ...]:

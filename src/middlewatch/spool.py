@@ -102,17 +102,26 @@ class Spool:
     """One process's end of one stream of one model. Safe to share between threads.
 
     `server` names the process (host and boot, `a-z0-9-`) and must never come again. A segment is closed at
-    `max_bytes` or `max_age` seconds after its first record.
+    `max_bytes` or `max_age` seconds after its first record. `durable` is for callers who `sync` before they
+    answer: then a segment is forced to disk when it is closed, too.
     """
 
     def __init__(
-        self, folder: Path, *, server: str, stream: str = "log", max_bytes: int = 32 << 20, max_age: float = 900
+        self,
+        folder: Path,
+        *,
+        server: str,
+        stream: str = "log",
+        max_bytes: int = 32 << 20,
+        max_age: float = 900,
+        durable: bool = False,
     ) -> None:
         self.folder = folder
         self.server = server
         self.stream = stream
         self.bytes = 0
         self.records = 0
+        self._durable = durable
         self._max_bytes = max_bytes
         self._max_age = int(max_age * 1_000_000)
         self._lock = threading.Lock()
@@ -161,13 +170,17 @@ class Spool:
                 self._close()
 
     def sync(self) -> None:
-        """Force what was appended to disk: then it survives a loss of power, too."""
-        fd = self._fd
-        if fd >= 0:
-            try:
-                os.fdatasync(fd)
-            except OSError as error:
-                raise self._failed(error) from error
+        """Force what was appended to disk: then it survives a loss of power, too. Never call it on an event loop."""
+        with self._lock:
+            if self._fd < 0:
+                return  # closed since, and forced then
+            fd = os.dup(self._fd)
+        try:
+            os.fdatasync(fd)
+        except OSError as error:
+            raise self._failed(error) from error
+        finally:
+            os.close(fd)
 
     def close(self) -> None:
         """Close the open segment; another append would begin a new one."""
@@ -186,6 +199,8 @@ class Spool:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 os.rename(hidden, self.folder / name)
+                if self._durable:
+                    _force(self.folder)
             except OSError:
                 os.close(fd)
                 raise
@@ -197,6 +212,8 @@ class Spool:
     def _close(self) -> None:
         if self._fd < 0:
             return
+        if self._durable:
+            os.fdatasync(self._fd)
         with suppress(OSError):  # the folder may be gone: the lock's end tells the same
             if self._size:
                 os.rename(self._path, self._path.with_suffix(".done"))
@@ -220,6 +237,14 @@ class Spool:
             why=why,
             fix="free disk space or mend its rights: nothing is answered that is not logged",
         )
+
+
+def _force(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def segments(folder: Path, stream: str = "log") -> list[Name]:
