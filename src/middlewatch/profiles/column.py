@@ -26,17 +26,20 @@ LONGEST: Final = 256
 HOUR_US: Final = 3_600_000_000
 WIDTHS: Final = (1, 24, 32 * 24, 1024 * 24)
 """Hours in a linear bin of a time: the narrowest width that leaves at most `EXACT` bins occupied."""
+_EPOCH_WEEKDAY: Final = 3  # 1970-01-01 was a Thursday; Monday is 0
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Bins(NamedTuple):
     """Occupied bins, sorted: `keys` uint16 of `sketches` (times: int64, linear) and `counts` int64.
 
-    `width`: hours in a linear bin of a time column, 0 elsewhere.
+    `within`: the sum over a bin's values of their places in it, 0 to 255 (see `sketches`). `width`: hours in a
+    linear bin of a time column, 0 elsewhere; times have no `within`.
     """
 
     keys: npt.NDArray[Any]
     counts: Ints
+    within: Ints | None = None
     width: int = 0
 
 
@@ -166,12 +169,15 @@ class ColumnProfile:
                 at = np.searchsorted(cumulated, target * (1.0 - 1e-12), side="left")
                 answer = self.values.values[np.minimum(at, cumulated.size - 1)].astype(np.float64)
             else:
-                knots, cumulated = self._knots()
-                answer = np.interp(target, cumulated, knots)
+                knots, below = self._knots()
+                answer = np.interp(target, below, knots)
         return float(answer) if wanted.ndim == 0 else answer
 
     def cdf(self, x: npt.ArrayLike) -> Any:
-        """Share of the finite values at or below `x` (times: microseconds): exact as `quantile` is."""
+        """Share of the finite values at or below `x` (times: microseconds): exact as `quantile` is.
+
+        Past 10,000 distinct values a tie inside a bin is spread over the bin.
+        """
         points = np.asarray(x, dtype=np.float64)
         if self.bins is None or self.n == 0:
             answer = np.full(points.shape, np.nan)
@@ -179,8 +185,8 @@ class ColumnProfile:
             cumulated = np.concatenate([[0], np.cumsum(self.values.counts)])
             answer = cumulated[np.searchsorted(self.values.values, points, side="right")] / self.n
         else:
-            knots, cumulated = self._knots()
-            answer = np.interp(points, knots, cumulated / self.n, left=0.0, right=1.0)
+            knots, below = self._knots()
+            answer = np.interp(points, knots, below / self.n, left=0.0, right=1.0)
         return float(answer) if points.ndim == 0 else answer
 
     def regroup(self, edges: npt.ArrayLike) -> Ints:
@@ -206,35 +212,36 @@ class ColumnProfile:
         """Lower and upper bound of each occupied bin, in the column's own unit (times: microseconds)."""
         if self.bins is None:
             raise UsageError(f"a {self.kind} column has no bins", fix="use counts()")
-        keys = self.bins.keys.astype(np.int64)
+        keys: Ints = self.bins.keys.astype(np.int64)
         if self.bins.width:
-            width = float(HOUR_US * self.bins.width)
-            return keys * width, (keys + 1) * width
+            hours: Floats = keys.astype(np.float64) * self.bins.width
+            return hours * HOUR_US, (hours + self.bins.width) * HOUR_US
         return self.centre + sketches.bin_lower(keys), self.centre + sketches.bin_lower(keys + 1)
 
     def points(self) -> Floats:
-        """One value to stand for each occupied bin: the mean of its values while they are kept exactly,
-        then its middle, held inside [min, max]."""
+        """The mean of each occupied bin's values (times: its middle), held inside [min, max]."""
+        if self.bins is None or self.min is None or self.max is None:
+            return np.zeros(0)
         lower, upper = self.edges()
-        if self.min is None or self.max is None:
-            return lower
-        if self.values is not None and self.bins is not None:
-            at = np.searchsorted(self.bins.keys, self.keys_of(self.values.values))
-            total = np.bincount(at, weights=self.values.values.astype(np.float64) * self.values.counts)
-            mean: Floats = total / self.bins.counts
-            return mean
-        middle: Floats = np.clip((lower + upper) / 2.0, float(self.min), float(self.max))
-        return middle
+        share = 0.5 if self.bins.within is None else self.bins.within / (256.0 * self.bins.counts)
+        points: Floats = np.clip(lower + share * (upper - lower), float(self.min), float(self.max))
+        return points
 
     def _knots(self) -> tuple[Floats, Floats]:
-        """Bin bounds and the rows below each: straight lines between them are the distribution."""
+        """Values and the rows below each: straight lines between them are the distribution.
+
+        A bin's rows lie evenly around their mean, as wide as the bin allows: a tie on a bin's bound stays a step.
+        """
         bins = self.bins
         if bins is None or self.min is None or self.max is None:
             return np.zeros(0), np.zeros(0)
-        lower, upper = (np.clip(side, float(self.min), float(self.max)) for side in self.edges())
+        low, high = float(self.min), float(self.max)
+        lower, upper = (np.clip(side, low, high) for side in self.edges())
+        middle = self.points()
+        half = np.minimum(middle - lower, upper - middle)
         below = np.cumsum(bins.counts) - bins.counts
-        knots = np.column_stack([lower, upper]).ravel()
-        rows = np.column_stack([below, below + bins.counts]).ravel().astype(np.float64)
+        knots: Floats = np.column_stack([middle - half, middle + half]).ravel()
+        rows: Floats = np.column_stack([below, below + bins.counts]).ravel().astype(np.float64)
         return knots, rows
 
     def _shown(self, value: float | int | None) -> float | int | datetime | None:
@@ -312,10 +319,19 @@ def _merge_bins(parts: Sequence[ColumnProfile]) -> Bins:
     held = [part.bins for part in parts if part.bins is not None]
     width = max(bins.width for bins in held)
     if not width:
-        keys, counts = _add(held)
-        return Bins(keys, counts)
-    keys = np.concatenate([bins.keys // (width // bins.width) for bins in held])
-    return coarsen(*sketches.add_counts(keys, np.concatenate([bins.counts for bins in held])), width)
+        sums = sketches.add_counts([(bins.keys, bins.counts, bins.within) for bins in held if bins.within is not None])
+        return Bins(sums[0], sums[1], sums[2])
+    keys, counts = sketches.add_counts([_widened(bins.keys, bins.counts, width // bins.width) for bins in held])
+    return coarsen(keys, counts, width)
+
+
+def _widened(keys: Ints, counts: Ints, times: int) -> tuple[Ints, Ints]:
+    """Linear bins `times` as wide."""
+    if times == 1:
+        return keys, counts
+    wider = np.floor_divide(keys, times)
+    starts = sketches.change_points(wider)
+    return wider[starts], np.add.reduceat(counts, starts) if starts.size else counts
 
 
 def coarsen(keys: Ints, counts: Ints, width: int) -> Bins:
@@ -323,15 +339,37 @@ def coarsen(keys: Ints, counts: Ints, width: int) -> Bins:
     for wider in WIDTHS[WIDTHS.index(width) + 1 :]:
         if keys.size <= EXACT:
             break
-        keys, counts = sketches.add_counts(keys // (wider // width), counts)
+        keys, counts = _widened(keys, counts, wider // width)
         width = wider
-    return Bins(keys, counts, width)
+    return Bins(keys, counts, width=width)
+
+
+def binned(kind: Kind, centre: float, values: Numbers, counts: Ints | None) -> dict[str, Any]:
+    """`bins` of values, and `hours` and `weekdays` of times.
+
+    With `counts` the values are distinct and sorted; without, they come one for each row in any order.
+    """
+    if kind != "time":
+        offsets = np.subtract(values, centre, dtype=np.float64) if centre else values.astype(np.float64, copy=False)
+        return {"bins": Bins(*sketches.bin_values(offsets, counts))}
+    since = np.floor_divide(values.astype(np.int64), HOUR_US)
+    if counts is None:
+        keys, totals = sketches.count_sorted(np.sort(since))
+    else:
+        starts = sketches.change_points(since)
+        keys, totals = since[starts], np.add.reduceat(counts, starts) if starts.size else counts
+    weekdays = (np.floor_divide(keys, 24) + _EPOCH_WEEKDAY) % 7
+    return {
+        "bins": coarsen(keys, totals, 1),
+        "hours": _weighted(keys % 24, totals, 24),
+        "weekdays": _weighted(weekdays, totals, 7),
+    }
 
 
 def _merge_values(parts: Sequence[ColumnProfile]) -> dict[str, Any]:
     held = [part for part in parts if part.bins is not None]
     if all(part.values is not None for part in held):
-        values, counts = _add([part.values for part in held if part.values is not None])
+        values, counts = sketches.add_counts([part.values for part in held if part.values is not None])
         if values.size <= EXACT:
             return {"values": Values(values, counts)}
         registers = np.zeros(REGISTERS, dtype=np.uint8)
@@ -387,18 +425,6 @@ def bucketed_text(texts: pl.Series, counts: Ints | None, known: tuple[str, ...])
     return {"registers": registers, "buckets": buckets, "known_counts": known_counts}
 
 
-def _add(parts: Sequence[Bins] | Sequence[Values]) -> tuple[npt.NDArray[Any], Ints]:
-    """Sparse counts added up; alike positions (a small lattice, seen again) are added without sorting."""
-    filled = [part for part in parts if part[1].size] or parts[:1]
-    places = [part[0] for part in filled]
-    if all(place is places[0] or np.array_equal(place, places[0]) for place in places[1:]):
-        counts = filled[0][1]
-        for part in filled[1:]:
-            counts = counts + part[1]
-        return places[0], counts
-    return sketches.add_counts(np.concatenate(places), np.concatenate([part[1] for part in filled]))
-
-
 def _weighted(groups: npt.NDArray[np.intp], counts: Ints | None, size: int) -> Ints:
     if counts is None:
         return np.bincount(groups, minlength=size).astype(np.int64)
@@ -448,8 +474,8 @@ class PackedColumn(msgspec.Struct, omit_defaults=True):
     hll: list[Any] | None = None
     buck: list[Any] | None = None
     kc: list[Any] | None = None
-    h24: list[Any] | None = None
-    wd: list[Any] | None = None
+    h24: list[Any] = []
+    wd: list[Any] = []
 
 
 def pack_column(column: ColumnProfile) -> PackedColumn:
@@ -471,18 +497,21 @@ def pack_column(column: ColumnProfile) -> PackedColumn:
         off=column.offset,
         m2=column.m2,
     )
-    if column.bins is not None:
-        bins = column.bins
-        packed.bins = [bins.width, *_pack_pairs(bins.keys.astype(np.int64), bins.counts)]
-    if column.values is not None:
+    if column.values is not None:  # bins, hours and weekdays follow from them
         packed.val = _pack_pairs(*column.values)
+    elif column.bins is not None:
+        bins = column.bins
+        within = None if bins.within is None else sketches.pack_counts(bins.within)
+        packed.bins = [bins.width, within, *_pack_pairs(bins.keys.astype(np.int64), bins.counts)]
     if column.categories is not None:
         names = sorted(column.categories)
         counts = np.array([column.categories[name] for name in names], dtype=np.int64)
         packed.cat = (tuple(names), sketches.pack_counts(counts))
-    packed.hll, packed.buck, packed.kc, packed.h24, packed.wd = (
+    if column.values is None and column.hours is not None and column.weekdays is not None:
+        packed.h24, packed.wd = sketches.pack_counts(column.hours), sketches.pack_counts(column.weekdays)
+    packed.hll, packed.buck, packed.kc = (
         None if array is None else sketches.pack_counts(array)
-        for array in (column.registers, column.buckets, column.known_counts, column.hours, column.weekdays)
+        for array in (column.registers, column.buckets, column.known_counts)
     )
     return packed
 
@@ -490,19 +519,25 @@ def pack_column(column: ColumnProfile) -> PackedColumn:
 def unpack_column(packed: PackedColumn) -> ColumnProfile:
     """The column that `pack_column` packed, bit for bit."""
     kind: Kind = packed.k  # type: ignore[assignment]  # written by pack_column from a Kind
-    bins = values = categories = None
-    if packed.bins is not None:
-        width, *pairs = packed.bins
-        keys, counts = _unpack_pairs(pairs, np.int64)
-        bins = Bins(keys, counts, width) if width else Bins(keys.astype(np.uint16), counts)
+    facts: dict[str, Any] = {}
+    categories = None
     if packed.val is not None:
         values = Values(*_unpack_pairs(packed.val, np.float64 if kind == "number" else np.int64))
+        facts = {"values": values, **binned(kind, packed.c, *values)}
+    elif packed.bins is not None:
+        width, within, *pairs = packed.bins
+        keys, counts = _unpack_pairs(pairs, np.int64)
+        if width:
+            facts["bins"] = Bins(keys, counts, width=width)
+            facts |= {
+                name: sketches.unpack_counts(one) for name, one in (("hours", packed.h24), ("weekdays", packed.wd))
+            }
+        else:
+            facts["bins"] = Bins(keys.astype(np.uint16), counts, sketches.unpack_counts(within))
     if packed.cat is not None:
         names, counts_packed = packed.cat
         categories = dict(zip(names, sketches.unpack_counts(counts_packed).tolist(), strict=True))
-    buckets, known_counts, hours, weekdays = (
-        None if one is None else sketches.unpack_counts(one) for one in (packed.buck, packed.kc, packed.h24, packed.wd)
-    )
+    buckets, known_counts = (None if one is None else sketches.unpack_counts(one) for one in (packed.buck, packed.kc))
     return ColumnProfile(
         kind=kind,
         centre=packed.c,
@@ -519,14 +554,11 @@ def unpack_column(packed: PackedColumn) -> ColumnProfile:
         max=packed.max,
         offset=packed.off,
         m2=packed.m2,
-        bins=bins,
-        values=values,
         categories=categories,
         registers=None if packed.hll is None else sketches.unpack_counts(packed.hll).astype(np.uint8),
         buckets=buckets,
         known_counts=known_counts,
-        hours=hours,
-        weekdays=weekdays,
+        **facts,
     )
 
 

@@ -17,23 +17,20 @@ import polars as pl
 from . import sketches
 from .column import (
     EXACT,
-    HOUR_US,
     LONGEST,
     Bins,
     ColumnProfile,
     Kind,
     Values,
+    binned,
     bucketed,
     bucketed_text,
-    coarsen,
 )
 from .sketches import REGISTERS, Floats, Ints, Numbers
 
 _PROBE: Final = 16_384
 """Rows looked at first: more than 10,000 distinct among them settles that the column keeps no exact values."""
 _SMALL: Final = 512
-_DAY_HOURS: Final = 24
-_EPOCH_WEEKDAY: Final = 3  # 1970-01-01 was a Thursday; Monday is 0
 
 Mask = npt.NDArray[np.bool_]
 DTYPES: Final[dict[Kind, pl.DataType]] = {
@@ -104,7 +101,7 @@ def _numbers(series: pl.Series, kind: Kind, starts: Ints, centre: float, exact: 
         return [_empty(kind, centre, exact) for _ in starts]
     values, present = _array(series, kind)
     finite, nans, infinities = present, np.zeros(starts.size, np.int64), np.zeros(starts.size, np.int64)
-    if kind == "number" and not np.isfinite(values.sum()):
+    if kind == "number" and not _all_finite(values):
         finite = np.isfinite(values) if present is None else np.isfinite(values) & present
         nan = np.isnan(values) if present is None else np.isnan(values) & present
         nans = _per_group(nan, starts)
@@ -142,6 +139,12 @@ def _numbers(series: pl.Series, kind: Kind, starts: Ints, centre: float, exact: 
     ]
 
 
+def _all_finite(values: Numbers) -> bool:
+    """True where no value is NaN or infinite; a sum that overflows may say False, which costs only time."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(values.sum()))
+
+
 def _array(series: pl.Series, kind: Kind) -> tuple[Numbers, Mask | None]:
     """The values as float64 or int64 (times: microseconds), anything where absent, and a mask of the present."""
     present = None
@@ -161,16 +164,11 @@ def _empty(kind: Kind, centre: float, exact: bool) -> ColumnProfile:
 
 def _facts_of_none(kind: Kind, exact: bool) -> dict[str, Any]:
     none = np.zeros(0, dtype=np.int64)
-    dtype = np.float64 if kind == "number" else np.int64
+    nothing: Numbers = np.zeros(0, dtype=np.float64) if kind == "number" else none
     facts: dict[str, Any] = (
-        {"values": Values(np.zeros(0, dtype=dtype), none)}
-        if exact
-        else {"registers": np.zeros(REGISTERS, dtype=np.uint8)}
+        {"values": Values(nothing, none)} if exact else {"registers": np.zeros(REGISTERS, dtype=np.uint8)}
     )
-    if kind == "time":
-        facts |= {"hours": np.zeros(24, np.int64), "weekdays": np.zeros(7, np.int64)}
-        return facts | {"bins": Bins(none, none, 1)}
-    return facts | {"bins": Bins(np.zeros(0, dtype=np.uint16), none)}
+    return facts | binned(kind, 0.0, nothing, none)
 
 
 def _one_group(values: Numbers, kind: Kind, centre: float, exact: bool) -> dict[str, Any]:
@@ -193,13 +191,14 @@ def _too_many(values: Numbers) -> bool:
 
 
 def _offsets(values: Numbers, centre: float) -> Floats:
-    return values - centre if centre or values.dtype != np.float64 else values
+    offsets: Floats = np.subtract(values, centre, dtype=np.float64) if centre else values.astype(np.float64, copy=False)
+    return offsets
 
 
 def _from_distinct(values: Numbers, counts: Ints, kind: Kind, centre: float) -> dict[str, Any]:
     """The facts of one group from its distinct values (sorted, not empty) and their counts."""
     if values.dtype == np.float64:
-        values = values + 0.0  # -0.0 is 0.0
+        values = np.add(values, 0.0, dtype=np.float64)  # -0.0 is 0.0
     offsets = _offsets(values, centre)
     n = int(counts.sum())
     with np.errstate(over="ignore", invalid="ignore"):
@@ -214,11 +213,9 @@ def _from_distinct(values: Numbers, counts: Ints, kind: Kind, centre: float) -> 
         "max": values[-1].item(),
         "values": Values(values, counts),
     }
+    facts |= binned(kind, centre, values, counts)
     if kind == "time":
-        return facts | _clock(values, counts)
-    keys = sketches.bin_keys(offsets)
-    starts = sketches.change_points(keys)
-    facts["bins"] = Bins(keys[starts], np.add.reduceat(counts, starts))
+        return facts
     facts["zeros"] = int(counts[values == 0].sum())
     facts["wholes"] = int(counts[np.rint(values) == values].sum()) if kind == "number" else n
     return facts
@@ -242,25 +239,12 @@ def _sweep(values: Numbers, kind: Kind, centre: float) -> dict[str, Any]:
         "max": values.max().item() + 0.0 if kind == "number" else values.max().item(),
         "registers": registers,
     }
+    facts |= binned(kind, centre, values, None)
     if kind == "time":
-        return facts | _clock(values, None)
-    facts["bins"] = Bins(*sketches.count_keys(sketches.bin_keys(offsets)))
+        return facts
     facts["zeros"] = n - int(np.count_nonzero(values))
     facts["wholes"] = int(np.count_nonzero(np.rint(values) == values)) if kind == "number" else n
     return facts
-
-
-def _clock(microseconds: Numbers, counts: Ints | None) -> dict[str, Any]:
-    """Linear bins, hours of the day and weekdays of times; `counts` None: one row each."""
-    hours = np.floor_divide(microseconds.astype(np.int64), HOUR_US)
-    rows = np.ones(hours.size, dtype=np.int64) if counts is None else counts
-    keys, totals = sketches.add_counts(hours, rows)
-    weekdays = (np.floor_divide(keys, _DAY_HOURS) + _EPOCH_WEEKDAY) % 7
-    return {
-        "bins": coarsen(keys, totals, 1),
-        "hours": np.bincount(keys % _DAY_HOURS, weights=totals, minlength=24).astype(np.int64),
-        "weekdays": np.bincount(weekdays, weights=totals, minlength=7).astype(np.int64),
-    }
 
 
 def _many_groups(values: Numbers, kind: Kind, starts: Ints, centre: float, exact: bool) -> list[dict[str, Any]]:
@@ -271,7 +255,7 @@ def _many_groups(values: Numbers, kind: Kind, starts: Ints, centre: float, exact
     order = np.lexsort((values, group))
     ordered = values[order]
     if kind == "number":
-        ordered = ordered + 0.0
+        ordered = np.add(ordered, 0.0, dtype=np.float64)  # -0.0 is 0.0
     fresh = np.empty(ordered.size, dtype=np.bool_)
     fresh[:1] = True
     fresh[1:] = (ordered[1:] != ordered[:-1]) | (group[1:] != group[:-1])
@@ -316,13 +300,8 @@ def _columns_of_groups(
         m2 = np.add.reduceat((offsets - np.repeat(mean, sizes)) ** 2 * counts, begin)
     zeros = np.add.reduceat(np.where(distinct == 0, counts, 0), begin)
     wholes = np.add.reduceat(np.where(np.rint(distinct) == distinct, counts, 0), begin) if kind == "number" else n
-    keys = sketches.bin_keys(offsets)
-    fresh = np.empty(keys.size, dtype=np.bool_)
-    fresh[:1] = True
-    fresh[1:] = (keys[1:] != keys[:-1]) | (group[1:] != group[:-1])
-    at = np.flatnonzero(fresh)
-    bin_keys, bin_counts = keys[at], np.add.reduceat(counts, at)
-    bin_bounds = np.searchsorted(at, bounds).tolist()
+    bin_group, keys, held, within = sketches.bin_groups(offsets, counts, group)
+    bin_bounds = np.searchsorted(bin_group, np.arange(bounds.size)).tolist()
     columns = zip(
         filled.tolist(),
         n.tolist(),
@@ -336,7 +315,7 @@ def _columns_of_groups(
     )
     facts: list[dict[str, Any]] = [{} for _ in bounds[1:]]
     for index, rows, offset, spread, low, high, zero, whole in columns:
-        bins = slice(bin_bounds[index], bin_bounds[index + 1])
+        part = slice(bin_bounds[index], bin_bounds[index + 1])
         facts[index] = {
             "n": rows,
             "offset": offset,
@@ -345,7 +324,7 @@ def _columns_of_groups(
             "max": high,
             "zeros": zero,
             "wholes": whole,
-            "bins": Bins(bin_keys[bins], bin_counts[bins]),
+            "bins": Bins(keys[part], held[part], within[part]),
         }
     return facts
 

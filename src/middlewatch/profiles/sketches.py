@@ -11,12 +11,15 @@ turned into one whole number that sorts as the values do:
     key = (that >> 16) + 0x8000  0x4000              0x8000             0x8000             0xC000
 
 Each bin is half open, [lower, upper), 1/128 of its magnitude wide, so that one grid serves fares in cents and
-distances in metres, no edges have to be known before the data is read, and counts merge by addition.
+distances in metres, no edges have to be known before the data is read, and counts merge by addition. The next
+eight bits say where in its bin a value lies, in 1/256 of the bin; their sum over a bin's values gives the bin's
+mean, and is a whole number too, so that it is the same in any order of adding.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -50,10 +53,54 @@ _MIX_2: Final = np.uint64(0x94D049BB133111EB)
 
 def bin_keys(offsets: npt.ArrayLike) -> Keys:
     """The bin of each offset (value - centre, finite or infinite, never NaN); keys sort as the values do."""
+    return (_fine_keys(np.asarray(offsets, dtype=np.float64)) >> np.int32(8)).astype(np.uint16)
+
+
+def _fine_keys(offsets: Floats) -> npt.NDArray[np.int32]:
+    """Key and place in the bin as one number, key * 256 + place, which sorts as the values do."""
     with np.errstate(over="ignore"):  # beyond float32: the outermost bins
-        bits = np.asarray(offsets, dtype=np.float64).astype(np.float32).view(np.int32)
-    magnitude = np.where(bits < 0, np.int32(-(2**31)) - bits, bits)
-    return ((magnitude >> np.int32(16)) + np.int32(ZERO_KEY)).astype(np.uint16)
+        fine = offsets.astype(np.float32).view(np.int32)
+    if np.signbit(offsets).any():
+        # Sign and magnitude become one signed number, and -0.0 becomes 0.
+        fine = np.where(fine < 0, np.int32(-(2**31)) - fine, fine)
+    return (fine >> np.int32(8)) + np.int32(ZERO_KEY << 8)
+
+
+def bin_values(offsets: Floats, counts: Ints | None = None) -> tuple[Keys, Ints, Ints]:
+    """Occupied bins in order, the values in each, and the sum of their places in it.
+
+    With `counts` the offsets are sorted and stand for so many values each; without, they come in any order.
+    """
+    fine = _fine_keys(offsets)
+    if counts is None and fine.size >= _SORT_BELOW:
+        keys = fine >> np.int32(8)
+        dense = np.bincount(keys, minlength=BINS)
+        # Exact: a float64 holds whole numbers to 2^53, and nobody profiles 2^45 rows.
+        places = np.bincount(keys, weights=fine & np.int32(255), minlength=BINS)
+        occupied = np.flatnonzero(dense)
+        return occupied.astype(np.uint16), dense[occupied].astype(np.int64), places[occupied].astype(np.int64)
+    if counts is None:
+        fine, counts = count_sorted(np.sort(fine))
+    return _bin_sorted(fine, counts, change_points(fine >> np.int32(8)))
+
+
+def bin_groups(offsets: Floats, counts: Ints, group: Ints) -> tuple[Ints, Keys, Ints, Ints]:
+    """`bin_values` of many groups at once: the group of each bin, then as there.
+
+    `offsets` are sorted by `group` and inside a group.
+    """
+    fine = _fine_keys(offsets)
+    keys = fine >> np.int32(8)
+    starts = np.union1d(change_points(keys), change_points(group))
+    return group[starts], *_bin_sorted(fine, counts, starts)
+
+
+def _bin_sorted(fine: npt.NDArray[np.int32], counts: Ints, starts: Ints) -> tuple[Keys, Ints, Ints]:
+    keys = (fine[starts] >> np.int32(8)).astype(np.uint16)
+    if not starts.size:
+        return keys, counts, counts
+    places = (fine & np.int32(255)) * counts
+    return keys, np.add.reduceat(counts, starts), np.add.reduceat(places, starts)
 
 
 def bin_lower(keys: npt.ArrayLike) -> Floats:
@@ -63,16 +110,6 @@ def bin_lower(keys: npt.ArrayLike) -> Floats:
     lower = np.nan_to_num(lower, nan=_LARGEST, posinf=_LARGEST)
     signed: Floats = np.where(magnitude < 0, -lower, lower)
     return signed
-
-
-def count_keys(keys: Keys) -> tuple[Keys, Ints]:
-    """The occupied bins in order, and how many values each holds."""
-    if keys.size < _SORT_BELOW:
-        found, counts = count_sorted(np.sort(keys))
-        return found, counts
-    dense = np.bincount(keys, minlength=BINS)
-    occupied = np.flatnonzero(dense)
-    return occupied.astype(np.uint16), dense[occupied].astype(np.int64)
 
 
 def count_sorted(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Ints]:
@@ -91,19 +128,44 @@ def change_points(values: npt.NDArray[Any]) -> Ints:
     return np.flatnonzero(changed)
 
 
-def add_counts(values: npt.NDArray[Any], counts: Ints) -> tuple[npt.NDArray[Any], Ints]:
-    """Counts of the same value added together; `values` in any order, the answer sorted."""
-    if values.size == 0:
-        return values, counts
-    if values.dtype == np.uint16 and values.size >= _SORT_BELOW:
-        # Exact: float64 holds whole numbers to 2^53, and no profile counts that many rows.
-        dense = np.bincount(values, weights=counts, minlength=BINS)
-        occupied = np.flatnonzero(dense)
-        return occupied.astype(np.uint16), dense[occupied].astype(np.int64)
-    order = np.argsort(values, kind="stable")
-    ordered = values[order]
+def add_counts(parts: Sequence[tuple[npt.NDArray[Any], ...]]) -> tuple[npt.NDArray[Any], ...]:
+    """Sparse counters added up: each part is (places, counts, more counts ...), places distinct and sorted.
+
+    Returns the same: every place that any part has, and the sums there.
+    """
+    filled = [part for part in parts if part[0].size] or parts[:1]
+    first = filled[0][0]
+    if all(part[0] is first or np.array_equal(part[0], first) for part in filled[1:]):
+        # A small lattice, seen again: nothing moves.
+        return first, *(sum(column[1:], start=column[0]) for column in list(zip(*filled, strict=True))[1:])
+    if first.dtype == np.uint16 and len(filled) <= 4:
+        return _add_few_keys(filled)
+    places = np.concatenate([part[0] for part in filled])
+    totals = [np.concatenate(column) for column in list(zip(*filled, strict=True))[1:]]
+    if first.dtype == np.uint16 and places.size >= _SORT_BELOW:
+        occupied = np.flatnonzero(np.bincount(places, minlength=BINS))
+        sums = (np.bincount(places, weights=total, minlength=BINS)[occupied] for total in totals)
+        return occupied.astype(np.uint16), *(one.astype(np.int64) for one in sums)
+    order = np.argsort(places, kind="stable")
+    ordered = places[order]
     starts = change_points(ordered)
-    return ordered[starts], np.add.reduceat(counts[order], starts)
+    return ordered[starts], *(np.add.reduceat(total[order], starts) for total in totals)
+
+
+def _add_few_keys(parts: Sequence[tuple[npt.NDArray[Any], ...]]) -> tuple[npt.NDArray[Any], ...]:
+    """`add_counts` for the 65,536 bins and a handful of parts: a table of places instead of a sort."""
+    seen = np.zeros(BINS, dtype=np.bool_)
+    for keys, *_ in parts:
+        seen[keys] = True
+    found = np.flatnonzero(seen)
+    place = np.empty(BINS, dtype=np.intp)
+    place[found] = np.arange(found.size)
+    totals = [np.zeros(found.size, dtype=np.int64) for _ in parts[0][1:]]
+    for keys, *counts in parts:
+        at = place[keys]
+        for total, one in zip(totals, counts, strict=True):
+            total[at] += one
+    return found.astype(np.uint16), *totals
 
 
 # --- a hash that never changes ---------------------------------------------------------------------------
@@ -250,7 +312,8 @@ def unpack_sorted(packed: list[Any], dtype: type[np.int64] | type[np.float64]) -
     numbers = whole.view(np.int64)
     if dtype is np.int64:
         return numbers
-    return numbers.astype(np.float64) / 10.0**places
+    decimals: Floats = numbers.astype(np.float64) / 10.0**places
+    return decimals
 
 
 def _decimal_places(values: Floats) -> int | None:
