@@ -78,7 +78,8 @@ class WindowDay:
         from .profiles import Profile
 
         kept = self._windows._hours(self.day, self.revision)
-        return {int(hour): Profile.from_bytes(data) for hour, data in sorted(kept.get("hours", {}).items())}
+        found = {int(hour): Profile.from_bytes(data) for hour, data in kept.get("hours", {}).items()}
+        return dict(sorted(found.items()))
 
     @property
     def sample(self) -> pl.DataFrame:
@@ -138,6 +139,7 @@ class Windows:
         standing = _last(names, _REVISION)
         if standing and source == "training" and self._summary(day, standing)["source"] == "log":
             return standing
+        hours = dict(sorted(hours.items()))
         whole = merge(hours.values())
         revision = standing + 1
         folder = self._folder(day)

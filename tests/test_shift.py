@@ -1,0 +1,273 @@
+"""The alarm line: what the channels read, what the line means, and that the past is not changed by looking."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from middlewatch import shift
+from middlewatch.profiles import ColumnSpec, ProfileSpec, profile
+from middlewatch.shift import Facts, Watch, alarm_line, cut, facts_of, rate, score, shape
+
+START = date(2013, 1, 1)
+SPEC = ProfileSpec(
+    (
+        ColumnSpec("distance", "number", centre=900.0),
+        ColumnSpec("seats", "whole", centre=150.0),
+        ColumnSpec("carrier", "category"),
+        ColumnSpec(shift.SCORE, "number"),
+    )
+)
+
+
+def frame(n: int, chance: np.random.Generator) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "distance": np.round(chance.normal(900, 300, n), 1),
+            "seats": chance.choice([50, 100, 150, 200], n),
+            "carrier": chance.choice(["AA", "B6", "UA"], n, p=[0.6, 0.3, 0.1]),
+            shift.SCORE: chance.beta(2, 5, n),
+        }
+    )
+
+
+def window(changed: pl.DataFrame) -> dict[str, Facts]:
+    return facts_of(profile(changed, SPEC))
+
+
+def quiet(days: int, *, n: int = 300, seed: int = 0, budget: float = 1.0) -> tuple[Watch, list[shift.Verdict]]:
+    """Days of the same distribution: nothing but sampling moves."""
+    watch, chance = Watch(budget=budget), np.random.default_rng(seed)
+    verdicts = [watch.step(START + timedelta(days=day), window(frame(n, chance))) for day in range(days)]
+    return watch, verdicts
+
+
+@pytest.fixture(scope="module")
+def settled() -> tuple[Watch, pl.DataFrame, date]:
+    """120 quiet days, a clean frame for the next, and its date."""
+    watch, _ = quiet(120)
+    return watch, frame(300, np.random.default_rng(99)), START + timedelta(days=120)
+
+
+# --------------------------------------------------------------------------- channels
+
+
+@pytest.mark.parametrize("n", [100, 1000, 5000])
+def test_shape_is_about_one_where_nothing_changed(n: int) -> None:
+    chance = np.random.default_rng(n)
+    reference = chance.multinomial(28 * n, np.full(14, 1 / 14))
+    found = [shape(chance.multinomial(n, np.full(14, 1 / 14)), reference) for _ in range(400)]
+    assert np.mean([one for one in found if one is not None]) == pytest.approx(1.05, abs=0.12)
+
+
+def test_shape_wants_thirty_values_on_either_side() -> None:
+    many, few = np.array([50, 50]), np.array([10, 19])
+    assert shape(few, many) is None
+    assert shape(many, few) is None
+    assert shape(np.array([30]), np.array([99])) == 0.0
+
+
+def test_shape_of_two_different_worlds_grows_with_n_up_to_the_cap() -> None:
+    here, there = np.array([1000, 0]), np.array([0, 28000])
+    grown = shape(here, there)
+    assert grown is not None
+    assert grown == pytest.approx(8 / (1 / 1000 + 1 / 28000), rel=1e-9)
+    assert shape(here * 100, there, most=1000) == pytest.approx(grown)
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.integers(1, 10**7))
+def test_rate_is_a_distance(a: float, b: float, n: int) -> None:
+    assert rate(a, b, n) == rate(b, a, n) >= 0
+    assert rate(a, a, n) == 0
+    assert rate(a, b, 4 * n) == pytest.approx(2 * rate(a, b, n))
+
+
+def test_bins_are_quantiles_with_heavy_values_alone() -> None:
+    chance = np.random.default_rng(3)
+    values = np.concatenate([np.zeros(600), chance.normal(100, 20, 1200)])
+    spec = ProfileSpec((ColumnSpec("x", "number"),))
+    facts = facts_of(profile(pl.DataFrame({"x": values}), spec))["x"]
+    made = cut([facts])
+    assert made is not None
+    counts = made.count(facts)
+    assert counts is not None
+    assert counts.sum() == 1800
+    assert (counts[0], counts[-1]) == (0, 0)  # below and above all seen
+    assert 600 in counts.tolist()
+    assert 9 <= np.count_nonzero(counts) <= 14
+    assert max(one for one in counts.tolist() if one != 600) < 600
+    beyond = facts_of(profile(pl.DataFrame({"x": [-500.0] * 3 + [900.0] * 5}), spec))["x"]
+    outside = made.count(beyond)
+    assert outside is not None
+    assert (outside[0], outside[-1]) == (3, 5)
+
+
+def test_category_bins_tell_rare_from_never_seen() -> None:
+    texts = {f"c{one:02d}": 1000 - one for one in range(40)}
+    made = cut([Facts(rows=40000, n=40000, texts=texts)])
+    assert made is not None
+    counts = made.count(Facts(rows=6, n=6, texts={"c00": 3, "c39": 2, "new": 1}))
+    assert counts is not None
+    assert (counts.size, counts[0], counts[-2], counts[-1]) == (32, 3, 2, 1)
+
+
+def test_other_kinds_are_not_counted_by_old_bins() -> None:
+    numbers = facts_of(profile(pl.DataFrame({"x": [1.0, 2.0]}), ProfileSpec((ColumnSpec("x", "number"),))))["x"]
+    texts = Facts(rows=2, n=2, texts={"a": 2})
+    for one, other in ((numbers, texts), (texts, numbers)):
+        made = cut([one])
+        assert made is not None
+        assert made.count(other) is None
+    assert cut([Facts(rows=5, n=0)]) is None
+
+
+# --------------------------------------------------------------------------- the line
+
+
+def test_the_line_is_the_kth_largest_between_ranks_too() -> None:
+    past = [0.1, 0.9, 0.5, 0.3, 0.7]
+    assert alarm_line(past, 1) == 0.9
+    assert alarm_line(past, 1.5) == pytest.approx(0.8)
+    assert alarm_line(past, 3) == 0.5
+    assert alarm_line(past, 99) == 0.1
+
+
+@given(
+    st.lists(st.floats(-5, 5), min_size=14, max_size=90),
+    st.floats(0.01, 20),
+    st.floats(0.01, 20),
+)
+def test_a_larger_budget_never_raises_the_line(past: list[float], one: float, other: float) -> None:
+    low, high = sorted((one, other))
+    assert alarm_line(past, high) <= alarm_line(past, low) + 1e-9
+    assert alarm_line(past, low) == alarm_line(list(reversed(past)), low)
+    if high < 1:
+        assert alarm_line(past, high) >= max(past)
+
+
+def test_score_is_zero_at_its_worst_and_never_counts_below_the_floor() -> None:
+    assert score(5.0, 5.0, 2.0) == 0
+    assert score(4.0, 0.5, 2.0) == pytest.approx(np.log(2))
+    assert score(0.0, 5.0, 2.0) < -10
+
+
+# --------------------------------------------------------------------------- the fold
+
+
+def test_it_learns_then_guesses_then_judges() -> None:
+    _, verdicts = quiet(65)
+    states = [one.state for one in verdicts]
+    assert states[: shift.MIN_REFERENCE + 7 + shift.LEARN] == ["learning"] * 28
+    assert states[28:60] == ["provisional"] * 32
+    assert states[60:] == ["judged"] * 5
+    assert not any(one.alarm for one in verdicts[:28])
+
+
+def test_alarms_on_independent_days_keep_to_the_budget() -> None:
+    _, verdicts = quiet(300, n=200, seed=11)
+    late = verdicts[118:]
+    assert sum(one.alarm for one in late) / len(late) <= 0.06
+
+
+Planted = dict[str, tuple[Any, set[str], str]]
+FAULTS: Planted = {
+    "unit": (pl.col("distance") * 1.609344, {"distance"}, "shape"),
+    "nulls": (
+        pl.when(pl.int_range(pl.len()) % 5 == 0).then(None).otherwise(pl.col("distance")).alias("distance"),
+        {"distance"},
+        "null",
+    ),
+    "sentinel": (
+        pl.when(pl.int_range(pl.len()) % 20 == 0).then(-999).otherwise(pl.col("seats")).alias("seats"),
+        {"seats"},
+        "novelty",
+    ),
+    "renamed": (pl.col("carrier").replace("UA", "United"), {"carrier"}, "novelty"),
+    "rounded": (pl.col("distance").round(), {"distance"}, "whole"),
+    "constant": (pl.lit(150, dtype=pl.Int64).alias("seats"), {"seats"}, "repeat"),
+    "off the lattice": ((pl.col("seats") + 7).alias("seats"), {"seats"}, "lattice"),
+    "scores collapse": (pl.lit(0.28).alias(shift.SCORE), {shift.SCORE}, "shape"),
+}
+
+
+@pytest.mark.parametrize("name", list(FAULTS))
+def test_a_fault_alarms_on_its_first_day_and_names_its_column(
+    name: str, settled: tuple[Watch, pl.DataFrame, date]
+) -> None:
+    watch, clean, day = settled
+    change, columns, channel = FAULTS[name]
+    assert not watch.look(day, window(clean)).alarm
+    verdict = watch.look(day, window(clean.with_columns(change)))
+    assert verdict.alarm
+    assert {one.column for one in verdict.moved} == columns
+    moved = {one.channel: one for one in verdict.moved}
+    assert channel in moved
+    assert verdict.passes(verdict.readings[0])
+
+
+def test_shares_say_what_happened(settled: tuple[Watch, pl.DataFrame, date]) -> None:
+    watch, clean, day = settled
+    change, _, _ = FAULTS["nulls"]
+    reading = next(one for one in watch.look(day, window(clean.with_columns(change))).readings if one.channel == "null")
+    assert reading.now == pytest.approx(0.2)
+    assert reading.usual == 0.0
+    assert reading.to_dict()["score"] == round(reading.height, 4)
+
+
+def test_looking_changes_nothing_and_a_copy_goes_its_own_way(settled: tuple[Watch, pl.DataFrame, date]) -> None:
+    watch, clean, day = settled
+    faulty = window(clean.with_columns(FAULTS["unit"][0]))
+    before = watch.look(day, window(clean))
+    twin = watch.copy()
+    for later in range(3):
+        twin.step(day + timedelta(days=later), faulty)
+    assert watch.look(day, window(clean)) == before
+    assert (len(watch), len(twin)) == (120, 123)
+    # To the twin the fault is part of what has been.
+    assert twin.look(day + timedelta(days=3), faulty).readings[0].score < watch.look(day, faulty).readings[0].score
+
+
+def test_the_same_windows_give_the_same_verdicts() -> None:
+    _, once = quiet(50, seed=4)
+    _, again = quiet(50, seed=4)
+    assert once == again
+
+
+def test_a_small_shift_that_stays_is_seen_by_the_second_day(settled: tuple[Watch, pl.DataFrame, date]) -> None:
+    watch, _, day = settled
+    twin, chance = watch.copy(), np.random.default_rng(5)
+    alarms = []
+    for later in range(3):
+        moved = frame(300, chance).with_columns(pl.col("distance") + 90)
+        alarms.append(twin.step(day + timedelta(days=later), window(moved)).alarm)
+    assert any(alarms)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 40), st.sampled_from(["distance", "seats", "carrier", shift.SCORE]))
+def test_thin_empty_and_missing_columns_have_a_defined_answer(n: int, gone: str) -> None:
+    watch, _ = quiet(30, n=60)
+    thin = frame(n, np.random.default_rng(n)).with_columns(pl.lit(None).cast(pl.Float64).alias("distance"))
+    facts: Mapping[str, Facts] = {name: one for name, one in window(thin).items() if name != gone}
+    verdict = watch.step(START + timedelta(days=30), facts)
+    assert all(np.isfinite(one.value) and np.isfinite(one.height) for one in verdict.readings)
+    if n < shift.MIN_ROWS:
+        assert verdict.values == {}
+    back = watch.step(START + timedelta(days=31), window(frame(60, np.random.default_rng(1))))
+    assert back.readings
+
+
+def test_few_rows_are_a_note_and_never_an_alarm() -> None:
+    watch, _ = quiet(120, n=300, seed=8)
+    chance = np.random.default_rng(77)
+    verdict = watch.look(START + timedelta(days=120), window(frame(120, chance)))
+    assert verdict.usual_rows == 300
+    assert verdict.notes == ("120 rows, usually 300 on this weekday",)
+    assert not verdict.alarm
