@@ -34,8 +34,8 @@ def cast(
     """The values of a raw column in the canonical dtype of `kind`, and a mask of the cells that do not parse.
 
     `dtype` is the raw column's. `missing` holds texts that mean missing besides blank; those that are numbers
-    (`-999`) also blank out that number in numeric columns. Times without a zone are read in `zone`; of the two
-    readings of the hour that a clock change repeats, the earlier.
+    (`-999`) also blank out that number in numeric columns, and `nan` blanks out NaN. Times without a zone are read
+    in `zone`; of the two readings of the hour that a clock change repeats, the earlier.
     """
     raw = column(name)
     gone = raw.is_null()
@@ -44,8 +44,8 @@ def cast(
         gone = blank(raw, missing)
         value = _from_text(raw, kind, decimal, zone)
     else:
-        if dtype.is_float():
-            gone = gone | raw.is_nan() if kind != "number" else gone
+        if dtype.is_float() and (kind != "number" or "nan" in (text.lower() for text in missing)):
+            gone = gone | raw.is_nan()  # only a number column knows NaN as a value of its own
         value = _from_typed(raw, dtype, kind, zone)
     value = pl.when(gone).then(None).otherwise(value)
     unparsed = value.is_null() & ~gone

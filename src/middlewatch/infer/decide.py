@@ -1,0 +1,309 @@
+"""From what was counted to a schema: kinds, roles, limits, and the doubts a person should settle."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+import polars as pl
+
+from middlewatch import tables
+from middlewatch.errors import NotFound, TableError, UsageError, nearest
+from middlewatch.schema import Column, Limit, Role, Schema, Task
+
+from . import kinds, limits, target
+from .facts import Facts, gather
+from .kinds import Reading
+
+MOST_CATEGORIES: Final = 1000
+_FEW_TEXTS: Final = 50
+_ALWAYS: Final = 0.999
+_ID_NAME: Final = re.compile(r"(^|[_\W])(id|key|uuid|guid)$|[a-z]I[dD]$", re.IGNORECASE)
+_CODE_NAME: Final = re.compile(
+    r"(^|[_\W])(code|zip|zipcode|postcode|type|class|category|region|store|sku)([_\W]|$)", re.I
+)
+_EPOCH_SECONDS: Final = (1e9, 2.2e9)
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A question for a person: about which column, what was guessed, and why it is doubtful."""
+
+    column: str
+    question: str
+    guess: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inferred:
+    """The schema, and the doubts about it, the most doubtful first."""
+
+    schema: Schema
+    doubts: tuple[Doubt, ...]
+
+
+def infer(
+    raw: tables.Raw,
+    *,
+    name: str,
+    target: str,
+    time: str | None = None,
+    key: str | None = None,
+    task: str | None = None,
+    zone: str = "UTC",
+) -> Inferred:
+    """The schema of a model that predicts `target`. Times without a zone are read in `zone`.
+
+    Raises TableError for an empty table, reserved names, a constant or all-null target; NotFound for a column that
+    is not there; UsageError for a target that does not fit the task, or a time that is none.
+    """
+    if task not in (None, "binary", "multiclass", "regression"):
+        raise UsageError(f'there is no task "{task}"', fix="binary, multiclass or regression")
+    _present(raw.columns, {"target": target, "time": time, "key": key})
+    look = _Look(raw, zone, time, key)
+    wanted: Task | None = task  # type: ignore[assignment]  # checked above
+    return look.model(name, target, wanted)
+
+
+def describe(raw: tables.Raw, *, name: str = "table", zone: str = "UTC") -> Schema:
+    """The schema of a table that has no target: what `check` tests a lone file against."""
+    _present(raw.columns, {})
+    return _Look(raw, zone, None, None).table(name)
+
+
+def _present(columns: list[str], wanted: Mapping[str, str | None]) -> None:
+    for role, column in wanted.items():
+        if column is not None and column not in columns:
+            raise NotFound(f'the table has no column "{column}" for --{role}', fix=nearest(column, columns))
+    asked = [one for one in wanted.values() if one is not None]
+    twice = next((one for one in asked if asked.count(one) > 1), None)
+    if twice is not None:
+        raise UsageError(f"{twice} cannot be two of target, time and key", fix="name a column for one of them only")
+    reserved = [one for one in columns if one.startswith("mw.")]
+    if reserved:
+        raise TableError(
+            f'the column "{reserved[0]}" has a reserved name',
+            why='names that begin with "mw." belong to the prediction log',
+            fix="rename it",
+        )
+
+
+class _Look:
+    """One table being looked at."""
+
+    def __init__(self, raw: tables.Raw, zone: str, time: str | None, key: str | None) -> None:
+        self.zone = zone
+        self.time = time
+        self.key = key
+        self.doubts: list[tuple[int, Doubt]] = []
+        counted = kinds.count(tables.batches(raw.frame), raw.frame.collect_schema())
+        if not any(one.rows for one in counted.values()):
+            raise TableError(f"{raw.source} has no rows", why="limits come from data", fix="give a table with rows")
+        self.readings = {column: kinds.read(one, textual=raw.textual) for column, one in counted.items()}
+        first = tuple(
+            Column(name=column, kind=one.kind, decimal=one.decimal, missing=one.missing)
+            for column, one in self.readings.items()
+        )
+        self.facts, self.sample = gather(tables.batches(raw.frame), Schema(name="first look", columns=first), zone)
+        self.columns = {one.name: self._column(one, self.readings[one.name]) for one in first}
+        for column in self.columns:
+            for doubt in self.readings[column].doubts:
+                self._doubt(column, *doubt)
+
+    def table(self, name: str) -> Schema:
+        columns = (self._limited(replace(one, role="ignored")) for one in self.columns.values())
+        return Schema(name=name, columns=tuple(columns))
+
+    def model(self, name: str, outcome: str, task: Task | None) -> Inferred:
+        kind, chosen, classes, doubts = target.settle(self.columns[outcome], self.facts[outcome], task)
+        known = classes if kind == "category" else None
+        self.columns[outcome] = replace(self.columns[outcome], role="target", kind=kind, categories=known, unseen=0.0)
+        for doubt in doubts:
+            self._doubt(outcome, *doubt)
+        self._time_and_key()
+        for column in list(self.columns.values()):
+            if column.role == "feature":
+                self.columns[column.name] = replace(column, role=self._role(column, outcome, chosen))
+        columns = tuple(self._limited(one) for one in self.columns.values())
+        schema = Schema(
+            name=name,
+            target=outcome,
+            task=chosen,
+            time=self.time,
+            key=self.key,
+            columns=columns,
+            classes=classes,
+        )
+        if not schema.features:
+            raise TableError(
+                "no column is left to predict from",
+                why="; ".join(f"{doubt.column}: {doubt.guess}" for _, doubt in sorted(self.doubts, key=_order))[:300],
+                fix="give a table with columns that are known before the outcome",
+            )
+        return Inferred(schema, tuple(doubt for _, doubt in sorted(self.doubts, key=_order)))
+
+    def _doubt(self, column: str, weight: int, question: str, guess: str, why: str) -> None:
+        self.doubts.append((weight, Doubt(column, question, guess, why)))
+
+    def _column(self, column: Column, reading: Reading) -> Column:
+        """Category or free text, marks for missing among numbers, and what is of no use at all."""
+        facts = self.facts[column.name]
+        if reading.unfit or not facts.present:
+            if not reading.unfit:
+                self._doubt(column.name, 20, "of use?", "ignored", f"it is missing in all {facts.rows:,} rows")
+            return replace(column, kind="text", role="ignored")
+        if column.kind == "category" and self._is_text(facts):
+            column = replace(column, kind="text", role="ignored")
+        if column.kind in ("number", "whole", "time"):
+            column = self._without_mark(column, facts)
+        return column
+
+    @staticmethod
+    def _is_text(facts: Facts) -> bool:
+        return facts.distinct > MOST_CATEGORIES or (
+            facts.distinct > _FEW_TEXTS and (facts.unique or facts.distinct > facts.present / 2)
+        )
+
+    def _without_mark(self, column: Column, facts: Facts) -> Column:
+        """A spike apart from the rest: well-known marks become missing, others are asked about."""
+        found = limits.spike(facts)
+        if found is None:
+            return column
+        value, times, known = found
+        share = f"{times:,} of {facts.rows:,} cells, far from all others"
+        if isinstance(value, datetime):
+            self._doubt(column.name, 80, f"is {value:%Y-%m-%d} a time or a mark for missing?", "a time", share)
+            return column
+        shown = f"{value:g}" if abs(value) < 1e6 else str(value)
+        guess = "missing" if known else "a value"
+        self._doubt(column.name, 80, f"is {shown} a value or a mark for missing?", guess, share)
+        if not known:
+            return column
+        facts.nulls += times
+        for end in (facts.low, facts.high):
+            if end.first == value:
+                end.first, end.times = end.second, 1
+        if facts.counts is not None:
+            facts.counts = facts.counts.filter(pl.col("value") != value)
+        values = self.sample[column.name]
+        self.sample = self.sample.with_columns(pl.Series(column.name, values).set(values == value, None))
+        return replace(column, missing=(*column.missing, shown))
+
+    def _time_and_key(self) -> None:
+        if self.time is not None:
+            column = self.columns[self.time]
+            if column.kind != "time":
+                raise UsageError(
+                    f"{self.time} holds no times that can be read ({column.kind})",
+                    why="times are ISO 8601 (2013-07-01T12:00:00Z); the order of day and month is not guessed",
+                    fix="write that column in ISO 8601",
+                )
+            self.columns[self.time] = replace(column, role="time")
+        else:
+            for column in self.columns.values():
+                if column.kind == "time" and column.role != "target":
+                    guess = f"no time column; --time {column.name} sets it"
+                    self._doubt(column.name, 70, "is it when the row happened?", guess, "it holds times")
+                elif self._epoch(column):
+                    why = "its numbers look like seconds since 1970; they are not read as times"
+                    self._doubt(column.name, 70, "is it a time?", "a number", why)
+        if self.key is None:
+            candidates = [
+                one.name
+                for one in self.columns.values()
+                if one.role != "target" and _ID_NAME.search(one.name) and one.kind in ("text", "category", "whole")
+            ]
+            unique = [one for one in candidates if not self.facts[one].nulls and self.facts[one].unique]
+            if len(unique) == 1:
+                self.key = unique[0]
+                self._doubt(self.key, 65, "is it the key that outcomes come back with?", "the key", "no value repeats")
+        if self.key is not None:
+            unique_key = self.facts[self.key].unique
+            if not unique_key:
+                self._doubt(self.key, 92, "can a key repeat?", "yes: not tested", "some of its values occur twice")
+            column = self.columns[self.key]
+            kind = "text" if column.kind == "category" else column.kind
+            self.columns[self.key] = replace(column, kind=kind, role="key", unique=unique_key)
+
+    def _epoch(self, column: Column) -> bool:
+        low, high = self.facts[column.name].low.first, self.facts[column.name].high.first
+        named = re.search(r"time|date|stamp|(^|_)(ts|at)$", column.name.lower()) is not None
+        return column.kind == "whole" and named and _EPOCH_SECONDS[0] <= low <= high <= _EPOCH_SECONDS[1]
+
+    def _role(self, column: Column, outcome: str, task: Task) -> Role:
+        """Whether the model should see a column, with a doubt where the answer is no guess to make in silence."""
+        name, facts = column.name, self.facts[column.name]
+        if column.kind == "time":
+            return "ignored"
+        leak = target.knows(name, outcome, facts, self.sample, task)
+        if leak:
+            self._doubt(name, 100, "known before the outcome?", "a leak, ignored", leak)
+            return "ignored"
+        if facts.distinct == 1:
+            value = facts.values()[0]
+            if not facts.nulls:
+                self._doubt(name, 20, "of use?", "ignored", f"it is {value!r} in every row")
+                return "ignored"
+            self._doubt(name, 30, "of use?", "a feature", f"it is {value!r} or missing")
+        if column.kind == "whole" and self._is_id(name, facts):
+            self._doubt(name, 45, "an id or an amount?", "an id, ignored", "its numbers only tell rows apart")
+            return "ignored"
+        if column.kind == "whole" and facts.distinct <= _FEW_TEXTS and _CODE_NAME.search(name):
+            why = f"it has {facts.distinct} different whole numbers"
+            self._doubt(name, 60, "amounts or codes?", 'amounts; kind = "category" for codes', why)
+        value, times = facts.top()
+        if facts.distinct > 1 and facts.present >= limits.MANY and times >= _ALWAYS * facts.present:
+            self._doubt(name, 10, "of use?", "a feature", f"it is {value!r} in {times:,} of {facts.rows:,} rows")
+        return "feature"
+
+    def _is_id(self, name: str, facts: Facts) -> bool:
+        if _ID_NAME.search(name) and facts.distinct > max(_FEW_TEXTS, facts.present / 10):
+            return True
+        if facts.present < 100 or not facts.unique:
+            return False
+        dense = facts.high.first - facts.low.first < 2 * facts.present
+        return bool(dense or _ID_NAME.search(name))
+
+    def _limited(self, column: Column) -> Column:
+        """The column with its guessed limits."""
+        facts = self.facts[column.name]
+        guessed = {"kind", "nulls"}
+        low: Limit | None = None
+        high: Limit | None = None
+        categories, unseen = column.categories, column.unseen
+        allowed = 0.0 if column.role in ("time", "key") and not facts.nulls else limits.nulls(facts.rows, facts.nulls)
+        centre = 0.0
+        if column.kind in ("number", "whole") and column.role != "key" and facts.low.first is not None:
+            sample = self.sample[column.name].drop_nulls()
+            sample = sample.filter(sample.is_finite())
+            centre = limits.centre(sample)
+            low, high = limits.span(float(facts.low.first), float(facts.high.first), sample)
+            if column.kind == "whole":
+                low, high = limits.wholes(low, high, int(facts.low.first), int(facts.high.first))
+            if column.role == "target" and column.kind == "whole" and facts.distinct <= target.FEW:
+                low, high = int(facts.low.first), int(facts.high.first)
+            guessed |= {"min", "max"}
+        if column.kind == "category" and categories is None:
+            categories = tuple(facts.values())
+            unseen = limits.unseen(facts)
+            guessed |= {"unseen", "categories"}
+        guessed |= {"missing"} if column.missing else set()
+        guessed |= {"role"} if column.role == "ignored" else set()
+        return replace(
+            column,
+            nulls=allowed,
+            min=low,
+            max=high,
+            categories=categories,
+            unseen=unseen,
+            centre=centre,
+            guessed=frozenset(guessed),
+        )
+
+
+def _order(weighed: tuple[int, Doubt]) -> tuple[int, str]:
+    return -weighed[0], weighed[1].column
