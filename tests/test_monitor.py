@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -11,10 +12,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from middlewatch import monitor, predictions
+from middlewatch import model, monitor, predictions
+from middlewatch.encoding import Encoding
 from middlewatch.errors import NothingToDo
 from middlewatch.incidents import Incident
 from middlewatch.monitor import Judged
+from middlewatch.predictors import Predictor, load
 from middlewatch.profiles import spec_of
 from middlewatch.project import Project
 from middlewatch.schema import Column, Schema
@@ -191,6 +194,94 @@ def test_training_days_are_history_from_the_first_day_on(site: Site) -> None:
     assert judged.windows[-1]["top"][0]["column"] in ("distance", "mw.score")
     top = {(one["column"], one["channel"]) for one in site.incidents()[0].top}
     assert ("distance", "null") in top
+
+
+def release(site: Site, shift: float) -> tuple[str, Predictor, Encoding]:
+    """A version of our own that answers distance / 1000 + `shift`, as `train` would store it."""
+    import lightgbm
+
+    frame = pl.concat([rows(day) for day in range(20)])
+    encoding = Encoding.of(SCHEMA, frame)
+    matrix = encoding.encode(frame)
+    settings = {"objective": "regression", "verbose": -1, "num_threads": 1, "min_data_in_leaf": 5}
+    data = lightgbm.Dataset(matrix, frame["mw.score"].to_numpy() + shift)
+    text = lightgbm.train(settings, data, num_boost_round=30).model_to_string()
+    predictor = load("lightgbm", text.encode(), features=2, outputs=1)
+    rows_of = [list(one) for one in frame.select("distance", "carrier").head(3).iter_rows()]
+    golden = {"rows": rows_of, "scores": [predictor.row(encoding.encode_row(one)) for one in rows_of]}
+    version = model.publish(
+        site.project.store,
+        "delay",
+        files={
+            "model.txt": text.encode(),
+            "schema.toml": SCHEMA.to_toml().encode(),
+            "encoding.json": json.dumps(encoding.to_dict()).encode(),
+            "golden.json": json.dumps(golden).encode(),
+        },
+        manifest={"task": "regression", "kind": "lightgbm", "data": "d1", "threshold": 0.5, "classes": []},
+        now=moment(0),
+        actor="ann",
+    )
+    return version, predictor, encoding
+
+
+def answered(day: int, by: tuple[str, Predictor, Encoding]) -> pl.DataFrame:
+    version, predictor, encoding = by
+    frame = rows(day)
+    scores = pl.Series("mw.score", predictor.batch(encoding.encode(frame)))
+    return frame.with_columns(scores, pl.lit(version).alias("mw.version"))
+
+
+def test_a_promotion_is_no_alarm_and_a_wrong_release_is_one(site: Site) -> None:
+    old, new = release(site, 0.0), release(site, 1.0)
+    site.log(*(answered(day, old) for day in range(70)))
+    site.judge(until=70)
+    known = len(site.incidents())
+    # Predictions of the new version are twice as high; its own past was so too.
+    site.log(*(answered(day, new) for day in range(70, 73)))
+    judged = site.judge(until=73)
+    assert [one["version"] for one in judged.windows] == [new[0]] * 3
+    assert [one["alarm"] for one in judged.windows] == [False] * 3
+    assert len(site.incidents()) == known
+    windows = site.project.windows("delay")
+    assert len(windows.days_scored(new[0])) == 70
+    kept = windows.scores(FIRST, new[0])
+    assert kept is not None
+    assert kept.basis == "replayed"
+    assert kept.profile.columns["mw.score"].mean == pytest.approx(1.9, abs=0.1)
+    # What is logged under the new version but answered by other trees does not look like its past.
+    wrong = answered(73, old).with_columns(pl.lit(new[0]).alias("mw.version"))
+    site.log(wrong)
+    last = site.judge(until=74).windows[-1]
+    assert last["alarm"]
+    assert last["top"][0]["column"] == "mw.score"
+    assert site.incidents()[-1].severity == "page"
+
+
+def test_a_version_that_cannot_be_loaded_leaves_the_inputs_to_be_judged(site: Site) -> None:
+    gone = ("v7", *release(site, 0.0)[1:])
+    site.log(*(rows(day) for day in range(70)), *(answered(day, gone) for day in range(70, 72)))
+    judged = site.judge(until=72)
+    assert len(judged.windows) == 72
+    assert any("past predictions of v7 are left out" in one for one in judged.notes)
+    site.log(answered(72, gone).with_columns(pl.col("distance") * 1.609344))
+    assert site.judge(until=73).windows[-1]["top"][0]["column"] == "distance"
+
+
+def test_weeks_are_windows_where_the_project_says_so(site: Site) -> None:
+    path = site.project.root / "middlewatch.toml"
+    path.write_text(path.read_text(encoding="utf-8") + 'window = "week"\n', encoding="utf-8")
+    weekly = Site(Project.open(site.project.root))
+    weekly.log(*(rows(day, count=20) for day in range(30)))
+    judged = weekly.judge(until=30)
+    # 2013-01-01 is a Tuesday: its week has six days with rows. The week of 28 January is not over.
+    assert [(one["start"][:10], one["rows"]) for one in judged.windows] == [
+        ("2012-12-31", 120),
+        ("2013-01-07", 140),
+        ("2013-01-14", 140),
+        ("2013-01-21", 140),
+    ]
+    assert weekly.judge(until=30).windows == []
 
 
 def refuse(site: Site, day: int, count: int) -> None:

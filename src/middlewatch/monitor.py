@@ -24,6 +24,7 @@ from .building import build
 from .errors import MiddlewatchError, NothingToDo
 from .incidents import Incident, Incidents
 from .journal import Journal
+from .observations import predicted_columns
 from .profiles import ColumnSpec, Profile, ProfileSpec, merge, profile
 from .shift import LABEL, SCORE, Facts, Reading, Verdict, Watch
 from .times import day_bounds, iso
@@ -259,12 +260,9 @@ class _Replay:
         if not sample.height or not set(encoding.names) <= set(sample.columns):
             return None
         scores = np.asarray(self.predictor.batch(encoding.encode(sample)))
-        columns: dict[str, Any] = {SCORE: scores.max(axis=1) if scores.ndim == 2 else scores}
-        specs = [ColumnSpec(SCORE, "number")]
-        if scores.ndim == 2:
-            columns[LABEL] = [self.version.classes[place] for place in scores.argmax(axis=1).tolist()]
-            specs.append(ColumnSpec(LABEL, "category", known=self.version.classes))
-        return profile(pl.DataFrame(columns), ProfileSpec(tuple(specs)))
+        columns = predicted_columns(scores, self.version.classes)[: scores.ndim]
+        specs = [ColumnSpec(SCORE, "number"), ColumnSpec(LABEL, "category", known=self.version.classes)]
+        return profile(pl.DataFrame(columns), ProfileSpec(tuple(specs[: scores.ndim])))
 
 
 def _predicted(whole: Profile) -> dict[str, Facts]:

@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import io
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -325,19 +326,21 @@ def cut(frame: pl.DataFrame, spec: ProfileSpec, *, zone: tzinfo) -> dict[date, C
     # In order of time, so that a repeat is the value of the request before.
     local = pl.col("mw.time").dt.convert_time_zone(str(zone))
     frame = frame.drop_nulls("mw.time").sort("mw.time", "mw.id").with_columns(local.alias("_local"))
+    days, hour = pl.col("_local").dt.date(), pl.col("_local").dt.hour()
+    # All hours of all days at once: thousands of small profiles cost little more than one.
+    hours: dict[date, dict[int, Profile]] = {}
+    for number, one in profile_groups(frame, days.cast(pl.Int64) * 24 + hour.cast(pl.Int64), spec).items():
+        day, at = divmod(int(str(number)), 24)
+        hours.setdefault(date(1970, 1, 1) + timedelta(days=day), {})[at] = one
+    kept = [name for name in frame.columns if name not in ("_local", "mw.raw")]
     found: dict[date, Cut] = {}
-    for (day,), rows in frame.group_by(pl.col("_local").dt.date(), maintain_order=True):
-        hours = profile_groups(rows, pl.col("_local").dt.hour().cast(pl.Int64), spec)
-        kept = [name for name in rows.columns if name not in ("_local", "mw.raw")]
-        versions = (
-            dict(rows["mw.version"].drop_nulls().value_counts().sort("mw.version").iter_rows())
-            if ("mw.version" in rows.columns)
-            else {}
-        )
-        found[day] = Cut(
-            hours={int(str(hour)): one for hour, one in hours.items()},
+    for rows in frame.with_columns(days.alias("_day")).partition_by("_day", maintain_order=True):
+        which = rows["_day"][0]
+        versions = rows["mw.version"].drop_nulls() if "mw.version" in rows.columns else pl.Series([], dtype=pl.String)
+        found[which] = Cut(
+            hours=hours[which],
             sample=lowest(rows.select(kept), "mw.id", SAMPLE_ROWS),
-            versions=versions,
+            versions=dict(sorted(Counter(versions.to_list()).items())),
         )
     return found
 
