@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from .predictors import Predictor, load
 
 Floats = NDArray[np.float64]
+THREADS = os.cpu_count() or 1
 
 _OBJECTIVES = {"binary": "binary", "multiclass": "multiclass", "regression": "regression"}
 
@@ -59,7 +60,7 @@ def grow(
         params={"verbosity": -1, "max_bin": settings["max_bin"], "min_data_in_bin": 3},
         free_raw_data=True,
     )
-    trained = lightgbm.train({**settings, "num_threads": os.cpu_count() or 1}, data)
+    trained = lightgbm.train({**settings, "num_threads": THREADS}, data)
     return str(trained.model_to_string()).encode()
 
 
@@ -83,7 +84,7 @@ def out_of_fold(
     for start, end in itertools.pairwise(bounds):
         rest = np.r_[0:start, end:rows]
         text = grow(matrix[rest], target[rest], names=names, categorical=categorical, settings=settings)
-        scores[start:end] = predictor(text, len(names), outputs).batch(matrix[start:end])
+        scores[start:end] = predictor(text, len(names), outputs).batch(matrix[start:end], threads=THREADS)
     return scores
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -81,7 +82,7 @@ def score(
             fix=f"middlewatch check {raw.source}  says what else differs",
         )
     typed = current.schema.typed(table, zone=str(project.zone)).frame
-    predicted = model.predictor(project.store, current).batch(current.encoding.encode(typed))
+    predicted = model.predictor(project.store, current).batch(current.encoding.encode(typed), threads=os.cpu_count() or 1)
     scored = typed.with_columns(predicted_columns(predicted, current.classes))
     logged = 0
     if log:

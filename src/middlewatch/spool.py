@@ -132,6 +132,7 @@ class Spool:
         self._opened = 0
         self._day = -1
         self._head: Head | None = None
+        self._lost: OSError | None = None
 
     def append(self, head: Head, frames: bytes | bytearray, *, received: int, records: int = 1) -> None:
         """Write whole frames (see `framed`), all or none. `received` is now, in microseconds since 1970.
@@ -172,6 +173,9 @@ class Spool:
     def sync(self) -> None:
         """Force what was appended to disk: then it survives a loss of power, too. Never call it on an event loop."""
         with self._lock:
+            if self._lost is not None:
+                # Which records the disk lost cannot be told: none is confirmed until the process starts anew.
+                raise self._failed(self._lost)
             if self._fd < 0:
                 return  # closed since, and forced then
             fd = os.dup(self._fd)
@@ -213,7 +217,10 @@ class Spool:
         if self._fd < 0:
             return
         if self._durable:
-            os.fdatasync(self._fd)
+            try:
+                os.fdatasync(self._fd)
+            except OSError as error:
+                self._lost = error
         with suppress(OSError):  # the folder may be gone: the lock's end tells the same
             if self._size:
                 os.rename(self._path, self._path.with_suffix(".done"))

@@ -290,7 +290,7 @@ def _grow(schema: Schema, split: _Split, encoding: Encoding, seed: int) -> _Grow
         settings=settings,
     )
     predictor = learners.predictor(text, len(encoding.names), outputs)
-    scores = predictor.batch(split.matrix[split.cut :])
+    scores = predictor.batch(split.matrix[split.cut :], threads=learners.THREADS)
     golden, stable = _golden(split, encoding, predictor)
     return _Grown(
         text=text,

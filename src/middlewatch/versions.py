@@ -65,11 +65,11 @@ class Shelf:
 
     def names(self) -> list[str]:
         """Sealed versions, oldest first."""
-        folders = [name for name in self.store.folders(self.folder) if _NAME.fullmatch(name)]
+        numbers = sorted(int(name[1:]) for name in self.store.folders(self.folder) if _NAME.fullmatch(name))
         return [
-            f"{self.letter}{int(name[1:])}"
-            for name in folders
-            if self.store.exists(f"{self.folder}/{name}/manifest.json")
+            f"{self.letter}{number}"
+            for number in numbers
+            if self.store.exists(f"{self.folder}/{self.letter}{number:04d}/manifest.json")
         ]
 
     def manifest(self, version: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from . import thresholds as limits
-from .history import CategoryPast, Floats, Ints, Mask, NumberPast, edges_of, wasserstein
+from .history import CategoryPast, Floats, Ints, Mask, NumberPast, edges_of, hellinger, wasserstein
 
 Score = Callable[[pl.DataFrame], Floats]
 """Rows (user's columns, typed) to scores: (n,) P(positive) or value, or (n, classes) probabilities."""
@@ -178,6 +178,40 @@ class Case:
                 self._cache[key] = words.shape(self.words(column)) / words.worst_shape
         return self._cache[key]  # type: ignore[return-value]
 
+    def unusual(self, column: str) -> float:
+        """How far a number column is beyond its history by its most telling sign (over thresholds.BEYOND it is):
+        its shape, that of its second half, values never seen, values out of range, one caller unlike the others."""
+        key = ("unusual", column)
+        if key not in self._cache:
+            past = self.history.number(column)
+            values = self.numbers(column)
+            known = values[np.isfinite(values)]
+            signs = [self.shape(column)]
+            if len(known) >= limits.MIN_ROWS and len(past.pooled) >= limits.MIN_ROWS:
+                late = values[self.rows // 2 :]
+                signs.append(past.tail.shape(late[np.isfinite(late)]) / past.tail.worst_shape)
+                signs.append(float(past.outside(known).mean()) / (past.worst_outside + limits.RATE_FLOOR))
+                if past.has_lattice:
+                    signs.append(float((~past.seen(known)).mean()) / (float(past.novelty.max()) + limits.RATE_FLOOR))
+                signs.append(self._contrast(column, past))
+            self._cache[key] = max(signs)
+        return self._cache[key]  # type: ignore[return-value]
+
+    def _contrast(self, column: str, past: NumberPast) -> float:
+        """Distance between a caller (version, server) and the rest of the window, in units of its worst past one."""
+        most = 0.0
+        for (source, value), rows in self.slices.items():
+            if not source.startswith("mw.") or not limits.MIN_ROWS <= rows.sum() <= self.rows - limits.MIN_ROWS:
+                continue
+            worst = limits.SHAPE_FLOOR * 2
+            for window, raw in zip(self.history.windows, self.history.raw(column), strict=True):
+                if source in window.columns:
+                    mine = (window[source] == value).fill_null(False).to_numpy()
+                    if limits.MIN_ROWS <= mine.sum() <= len(mine) - limits.MIN_ROWS:
+                        worst = max(worst, _apart(past, raw, mine))
+            most = max(most, _apart(past, self.numbers(column), rows) / worst)
+        return most
+
     @cached_property
     def slices(self) -> dict[tuple[str, str], Mask]:
         """Groups of rows a fault may be limited to: callers, versions, values of category columns."""
@@ -224,6 +258,11 @@ class Case:
             pl.select(pl.when(mask).then(pool[column].gather(chosen)).otherwise(self.now[column])).to_series().alias(column)
             for column in columns
         )
+
+
+def _apart(past: NumberPast, values: Floats, rows: Mask) -> float:
+    known = np.isfinite(values)
+    return hellinger(past.binned(values[rows & known]), past.binned(values[~rows & known]))
 
 
 def hours(frame: pl.DataFrame) -> Ints:

@@ -31,7 +31,7 @@ def fingerprints(case: Case) -> Iterator[Candidate]:
         new = np.array([value is not None and value not in known for value in values])
         if new.sum() >= limits.RATE_ROWS:
             yield from _unseen(case, column, past, values, new)
-        elif case.shape(column) > limits.BEYOND:
+        else:
             yield from _permuted(case, column, past, values)
 
 
@@ -224,7 +224,8 @@ def _permutation(case: Case, column: str, values: np.ndarray, moved: dict[str, s
     return Candidate(
         kind="categories", form="permuted", columns=(column,),
         words=f"has its values exchanged ({shown}{', ...' if len(moved) > 3 else ''})", affected=affected, place=place,
-        strength=case.shape(column), undo=put_words(column, affected, moved), holds=holds, exact=True,
+        strength=float(np.exp(min(float(np.mean(evidence[affected])), 5.0))) if affected.any() else 0.0,
+        undo=put_words(column, affected, moved), holds=holds, exact=True,
         crisp=float(np.mean(evidence[affected])) > limits.GAIN if affected.any() else False,
         fix=f"map back: {shown}", proof=f"mapped back, shares and company of {column} are as always",
         facts={"mapping": moved},

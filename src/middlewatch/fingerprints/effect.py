@@ -50,7 +50,7 @@ def removed(case: Case, after: Case) -> float | None:
     return float(np.clip((was - shift(after)) / (was - usual), 0.0, 1.0))
 
 
-def effect_of(case: Case, after: Case, affected: Mask) -> Effect:
+def effect_of(case: Case, after: Case, affected: Mask, *, other_rows: bool = False) -> Effect:
     """Effect of a change whose undoing gives `after`; the rows are the same, fewer, or seen by another history."""
     rows = int(affected.sum())
     if case.score is None or case.before is None or after.before is None:
@@ -58,7 +58,7 @@ def effect_of(case: Case, after: Case, affected: Mask) -> Effect:
     worst = limits.BEYOND * case.history.worst_score_shift
     back = shift(after) <= max(limits.BEYOND * after.history.worst_score_shift, worst)
     share = removed(case, after)
-    if after.rows != case.rows:
+    if other_rows or after.rows != case.rows:
         kept = float(case.before[affected].mean()) if rows else None
         mean = float(after.before.mean()) if after.rows else None
         return Effect(rows, share, None, kept, mean, True, back)

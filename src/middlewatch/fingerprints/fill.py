@@ -42,7 +42,8 @@ def _number(case: Case, column: str) -> Iterator[Candidate]:
             continue
         filled = _filled(case, column, past, gained)
         always = float((values[case.rows // 2 :] == value).mean()) >= limits.PRESENT
-        if not (filled or far[at] or always or gained > limits.BEYOND * past.worst_excess + limits.SPIKE_SHARE):
+        sentinel = bool(far[at]) and float((past.outside(known) & (known != value)).sum()) <= 0.1 * counts[at]
+        if not (filled or sentinel or always or gained > limits.SPIKE_SHARE):
             continue
         hits = values == value
         before = [window == value for window in case.history.raw(column)]
@@ -50,8 +51,10 @@ def _number(case: Case, column: str) -> Iterator[Candidate]:
         if found is None:
             continue
         place, present, base = found
+        if not (filled or sentinel) and present <= limits.BEYOND * max(base, past.worst_burst(place.rows)) + limits.RATE_FLOOR:
+            continue  # values of this column are known to come in such bursts
         affected = hits & place.mask
-        form = "constant" if present >= limits.PRESENT else "nulls_filled" if filled else "sentinel" if far[at] else "default"
+        form = "constant" if present >= limits.PRESENT else "nulls_filled" if filled else "sentinel" if sentinel else "default"
         words = {
             "constant": f"is always {plain(value)}",
             "nulls_filled": f"has {plain(value)} where nulls used to be ({percent(float(past.nulls.mean()))} of rows)",

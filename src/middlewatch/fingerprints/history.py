@@ -91,11 +91,30 @@ class NumberPast:
         at = np.minimum(np.searchsorted(distinct, values), len(distinct) - 1)
         return np.where(distinct[at] == values, top[at], 0.0)
 
+    def worst_burst(self, length: int) -> float:
+        """The largest share of any stretch of `length` rows that one not always frequent value ever took."""
+        if length not in self._bursts:
+            worst = 0.0
+            distinct, _, _, _ = self._values
+            usual = self.usual_shares
+            for one in self.windows:
+                if len(one) < limits.MIN_ROWS:
+                    continue
+                values, counts = np.unique(one, return_counts=True)
+                excess = counts / len(one) - usual[np.searchsorted(distinct, values)]
+                for at in np.argsort(-excess, kind="stable")[:3]:
+                    worst = max(worst, worst_stretch([one == values[at]], length) - float(usual[np.searchsorted(distinct, values[at])]))
+            self._bursts[length] = worst
+        return self._bursts[length]
+
     @cached_property
-    def worst_excess(self) -> float:
-        """The most that one value ever gained in a window over its share in every other window."""
-        _, _, top, second = self._values
-        return float((top - second).max()) if len(top) else 0.0
+    def _bursts(self) -> dict[int, float]:
+        return {}
+
+    @cached_property
+    def usual_shares(self) -> Floats:
+        """Share of all past values that each value of the lattice holds."""
+        return np.unique(self.pooled, return_counts=True)[1] / max(len(self.pooled), 1)
 
     @cached_property
     def novelty(self) -> Floats:
@@ -107,8 +126,38 @@ class NumberPast:
 
     @cached_property
     def has_lattice(self) -> bool:
-        """True where past windows repeat each other's values, so that a value never seen says something."""
-        return len(self.pooled) >= limits.MIN_ROWS and float(np.median(self.novelty)) <= limits.LATTICE_NOVELTY
+        """True where past windows repeat each other's values, and values a little off are not among them."""
+        if len(self.pooled) < limits.MIN_ROWS or float(np.median(self.novelty)) > limits.LATTICE_NOVELTY:
+            return False
+        off = self.pooled[self.pooled != 0][:: max(len(self.pooled) // 2000, 1)]
+        return not len(off) or float(self.seen(off * 1.0113).mean()) <= limits.LATTICE_CONTROL
+
+    @cached_property
+    def _ends(self) -> Floats:
+        """(windows, 2): least and largest value of each; NaN for an empty one."""
+        return np.array([[one.min(), one.max()] if len(one) else [np.nan, np.nan] for one in self.windows])
+
+    @cached_property
+    def worst_outside(self) -> float:
+        """The largest share of a past window that lay outside everything seen in the others, widened a little."""
+        worst = 0.0
+        for w, one in enumerate(self.windows):
+            others = np.delete(self._ends, w, axis=0)
+            if len(one) and not np.isnan(others).all():
+                low, high = float(np.nanmin(others[:, 0])), float(np.nanmax(others[:, 1]))
+                reach = limits.FAR * (high - low)
+                worst = max(worst, float(((one < low - reach) | (one > high + reach)).mean()))
+        return worst
+
+    def outside(self, values: Floats) -> Mask:
+        """Which values lie outside everything seen, widened a little."""
+        reach = limits.FAR * max(self.high - self.low, 1e-12)
+        return (values < self.low - reach) | (values > self.high + reach)
+
+    @cached_property
+    def tail(self) -> NumberPast:
+        """The second halves of the windows, a history for changes that began in the middle."""
+        return NumberPast(tuple(one[len(one) // 2 :] for one in self.windows), self.nulls)
 
     def seen(self, values: Floats, tolerance: float = 0.0) -> Mask:
         """Which values lie within `tolerance` of one seen before."""
@@ -149,6 +198,18 @@ class NumberPast:
     @cached_property
     def high(self) -> float:
         return float(self.pooled[-1]) if len(self.pooled) else 0.0
+
+
+def worst_stretch(past_hits: Sequence[Mask], length: int) -> float:
+    """The largest share of hits in any run of `length` rows inside one past window (all of it where shorter)."""
+    worst = 0.0
+    for hits in past_hits:
+        if not len(hits):
+            continue
+        size = min(length, len(hits))
+        sums = np.concatenate([[0], np.cumsum(hits)])
+        worst = max(worst, float((sums[size:] - sums[:-size]).max()) / size)
+    return worst
 
 
 def edges_of(pooled: Floats, bins: int) -> Floats:

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import thresholds as limits
 from .case import Case
-from .history import Floats, Mask
+from .history import Floats, Mask, worst_stretch
 
 
 @dataclass(frozen=True)
@@ -30,20 +30,20 @@ class Place:
         return int(self.mask.sum())
 
 
-def locate(case: Case, evidence: Floats, *, exclude: Collection[str] = ()) -> Place | None:
+def locate(case: Case, evidence: Floats, *, exclude: Collection[str] = (), slices: bool = True) -> Place | None:
     """The suffix of a slice with the most evidence, None where no part speaks for the change.
 
     `exclude`: columns whose values may not name the slice (the changed column itself).
     """
     cut = np.clip(np.nan_to_num(evidence), -limits.CLIP, limits.CLIP)
     best = _suffix(cut, np.ones(case.rows, bool), None)
-    if best is None:
-        return None
     for (column, value), rows in case.slices.items():
-        if column in exclude:
+        if column in exclude or not slices:
             continue
         other = _suffix(cut, rows, (column, value))
-        if other is not None and other.gain > best.gain + limits.SLICE_GAIN and _named(cut, best, other):
+        if other is None or other.gain <= limits.SLICE_GAIN:
+            continue
+        if best is None or (other.gain > best.gain + limits.SLICE_GAIN and _named(cut, best, other)):
             best = other
     return best
 
@@ -86,38 +86,46 @@ def locate_hits(
     None where the share does not beat own history (thresholds.BEYOND and RATE_FLOOR), or where it rests on
     too few or too closely packed rows.
     """
-    total = int(hits.sum())
-    if total < limits.RATE_ROWS:
+    if int(hits.sum()) < limits.RATE_ROWS:
         return None
+    found = _beyond(case, hits, past_hits, exclude, slices=True)
+    if found is None:
+        found = _beyond(case, hits, past_hits, exclude, slices=False)
+    return found
+
+
+def _beyond(
+    case: Case, hits: Mask, past_hits: Sequence[Mask], exclude: Collection[str], *, slices: bool
+) -> tuple[Place, float, float] | None:
     base = max((float(one.mean()) for one in past_hits if len(one)), default=0.0)
-    share = max(total / case.rows, 1.05 * base + limits.RATE_FLOOR)
-    place = locate(case, bernoulli(hits, share, base), exclude=exclude)
+    share = max(float(hits.mean()), 1.05 * base + limits.RATE_FLOOR)
+    place = locate(case, bernoulli(hits, share, base), exclude=exclude, slices=slices)
     for _ in range(2):  # the share inside the part sharpens the scan, which sharpens the part
         if place is not None:
             share = float(hits[place.mask].mean())
-            place = locate(case, bernoulli(hits, share, base), exclude=exclude)
+            place = locate(case, bernoulli(hits, share, base), exclude=exclude, slices=slices)
     if place is None or int(hits[place.mask].sum()) < limits.RATE_ROWS or place.rows < span(case):
         return None
     share = float(hits[place.mask].mean())
+    if place.slice is not None:
+        # Carriers, countries and callers differ by nature: a slice is judged by its own past where it has one.
+        past_hits = [*past_hits, *_of_slice(case, past_hits, place.slice)]
     base = worst_stretch(past_hits, place.rows)
     return (place, share, base) if share > limits.BEYOND * base + limits.RATE_FLOOR else None
+
+
+def _of_slice(case: Case, past_hits: Sequence[Mask], named: tuple[str, str]) -> list[Mask]:
+    column, value = named
+    parts = []
+    for window, hits in zip(case.history.windows, past_hits, strict=False):
+        if column in window.columns and len(hits) == window.height:
+            parts.append(hits[(window[column].cast(str) == value).fill_null(False).to_numpy()])
+    return [one for one in parts if len(one) >= limits.RATE_ROWS]
 
 
 def span(case: Case) -> int:
     """Rows that a change must cover in a window of this size."""
     return min(limits.SPAN_ROWS, max(case.rows // 8, limits.RATE_ROWS))
-
-
-def worst_stretch(past_hits: Sequence[Mask], length: int) -> float:
-    """The largest share of hits in any run of `length` rows inside one past window (all of it where shorter)."""
-    worst = 0.0
-    for hits in past_hits:
-        if not len(hits):
-            continue
-        size = min(length, len(hits))
-        sums = np.concatenate([[0], np.cumsum(hits)])
-        worst = max(worst, float((sums[size:] - sums[:-size]).max()) / size)
-    return worst
 
 
 def in_parts(place: Place, holds: Callable[[Mask], bool]) -> bool:

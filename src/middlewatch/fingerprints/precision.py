@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from . import thresholds as limits
-from .candidate import Candidate, percent, plain, put_draws, rate_holds
+from .candidate import Candidate, percent, plain, put_draws, put_numbers, rate_holds
 from .case import NUMBERS, Case
 from .history import Floats, Mask, wasserstein
 from .places import locate_hits
@@ -15,13 +15,18 @@ from .places import locate_hits
 _GRIDS = tuple(float(f"{digit}e{power}") for power in range(5, -7, -1) for digit in (5, 2, 1))
 
 
-def fingerprints(case: Case) -> Iterator[Candidate]:
+def rounded(case: Case) -> Iterator[Candidate]:
     for column in case.columns(NUMBERS):
         past = case.history.number(column)
-        if len(past.pooled) < limits.MIN_ROWS or past.low == past.high:
-            continue
-        yield from _clipped(case, column)
-        yield from _rounded(case, column)
+        if len(past.pooled) >= limits.MIN_ROWS and past.low < past.high:
+            yield from _rounded(case, column)
+
+
+def clipped(case: Case) -> Iterator[Candidate]:
+    for column in case.columns(NUMBERS):
+        past = case.history.number(column)
+        if len(past.pooled) >= limits.MIN_ROWS and past.low < past.high:
+            yield from _clipped(case, column)
 
 
 def _on(values: Floats, grid: float) -> Mask:
@@ -37,7 +42,7 @@ def _rounded(case: Case, column: str) -> Iterator[Candidate]:
     tail = tail[np.isfinite(tail)]
     spread = float(past.pooled.std())
     for grid in _GRIDS:
-        if not 1e-6 * spread < grid < 2 * spread or len(np.unique(tail)) < 3:
+        if not 1e-6 * spread < grid < 2 * spread or len(np.unique(tail)) < 2:
             continue
         if not len(tail) or float(_on(tail, grid).mean()) < limits.GRID:
             continue
@@ -74,10 +79,10 @@ def _clipped(case: Case, column: str) -> Iterator[Candidate]:
         if len(tail) < limits.MIN_ROWS:
             continue
         limit = float(tail.max())
-        if (tail == limit).sum() < limits.RATE_ROWS / 2:
+        if not limits.RATE_ROWS / 2 <= (tail == limit).sum() <= 0.6 * len(tail) or len(np.unique(tail)) < 5:
             continue
         beyond = np.array([float((sign * one > limit).mean()) for one in past.windows if len(one) >= limits.MIN_ROWS])
-        if not len(beyond) or beyond.min() * len(tail) < limits.RATE_ROWS:
+        if not len(beyond) or beyond.min() * len(tail) < limits.RATE_ROWS or beyond.max() > 0.8:
             continue
         hits = side == limit
         found = locate_hits(case, hits, [sign * one == limit for one in case.history.raw(column)], exclude={column})
@@ -91,8 +96,14 @@ def _clipped(case: Case, column: str) -> Iterator[Candidate]:
         yield Candidate(
             kind="precision", form="clipped", columns=(column,),
             words=f"is cut off at {shown}: nothing {word} it, {percent(float(beyond.min()))} to {percent(float(beyond.max()))} before",
-            affected=affected, place=place, strength=share / (base + limits.RATE_FLOOR), undo=put_draws((column,), affected),
+            affected=affected, place=place, strength=share / (base + limits.RATE_FLOOR), undo=put_numbers(column, affected, sign * _drawn(case, sign * past.pooled, limit)),
             holds=rate_holds(hits, share, base), crisp=base < 0.2 * share, fix=f"find out who limits {column} to {shown}",
             proof=f"{percent(share)} of rows sit exactly at {shown}", facts={"limit": sign * limit},
         )  # fmt: skip
         return
+
+
+def _drawn(case: Case, pooled: Floats, limit: float) -> Floats:
+    """Past values at or beyond the limit, drawn for every row."""
+    beyond = pooled[pooled >= limit]
+    return np.random.default_rng(case.seed).choice(beyond, case.rows)

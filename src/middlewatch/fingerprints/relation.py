@@ -32,28 +32,36 @@ def fingerprints(case: Case) -> Iterator[Candidate]:
     columns = [c for c in case.columns(NUMBERS | {"category"}) if c in case.history.pooled.columns]
     window = case.history.pooled["mw.window"].to_numpy()
     sample = window % max(len(case.history.windows) // 4, 1) == 0
-    broken: dict[str, tuple[str, float, float]] = {}
-    for column in columns:
-        if case.shape(column) > limits.BEYOND:
-            continue  # its own distribution changed: another fingerprint's business
-        mine = case.history.codes(column)
-        rough = {o: association(mine[sample], case.history.codes(o)[sample]) for o in columns if o != column}
-        for partner in sorted(rough, key=lambda name: -rough[name])[:2]:
-            if rough[partner] < limits.RELATION:
+    ends = np.searchsorted(window, np.arange(len(case.history.windows) + 1))
+    bounds = list(zip(ends[:-1], ends[1:], strict=True))
+    half = np.arange(case.rows) >= case.rows // 2
+    coded = {c: case.history.coded(case.now, c) for c in columns}
+    broken: dict[str, list[tuple[float, str, float, float]]] = {}
+    intact: dict[str, int] = dict.fromkeys(columns, 0)
+    for k, a in enumerate(columns):
+        for b in columns[k + 1 :]:
+            mine, theirs = case.history.codes(a), case.history.codes(b)
+            if association(mine[sample], theirs[sample]) < limits.RELATION:
                 continue
-            theirs = case.history.codes(partner)
-            usual = min(association(mine[window == w], theirs[window == w]) for w in range(len(case.history.windows)))
+            usual = min(association(mine[low:high], theirs[low:high]) for low, high in bounds)
             if usual < limits.RELATION:
                 continue
-            half = np.arange(case.rows) >= case.rows // 2
-            ours, other = case.history.coded(case.now, column), case.history.coded(case.now, partner)
-            now = min(association(ours, other), association(ours[half], other[half]))
+            ours, others = coded[a], coded[b]
+            now = min(association(ours, others), association(ours[half], others[half]))
             if now * limits.BEYOND < 0.8 * usual:
-                broken.setdefault(column, (partner, now, usual))
-    for column, (partner, now, usual) in broken.items():
-        # The culprit is the column that lost most partners: skip one whose partner lost another as well.
-        if broken.get(partner, ("", 0, 0))[0] == column or sum(p == column for p, _, _ in broken.values()) >= 1 or len(broken) == 1:
-            yield from _candidate(case, column, partner, now, usual)
+                for one, other in ((a, b), (b, a)):
+                    broken.setdefault(one, []).append((usual - now, other, now, usual))
+            else:
+                intact[a] += 1
+                intact[b] += 1
+    if not broken:
+        return
+    # The culprit has lost most of its relations; its partners have kept their others.
+    column = max(broken, key=lambda c: (len(broken[c]) / (len(broken[c]) + intact[c]), sum(one[0] for one in broken[c])))
+    _, partner, now, usual = max(broken[column])
+    if case.kinds[column] in NUMBERS and case.unusual(column) > limits.BEYOND:
+        return  # its own distribution changed: another fingerprint's business
+    yield from _candidate(case, column, partner, now, usual)
 
 
 def _candidate(case: Case, column: str, partner: str, now: float, usual: float) -> Iterator[Candidate]:

@@ -27,9 +27,7 @@ def fingerprints(case: Case) -> Iterator[Candidate]:
         known = np.isfinite(values)
         if len(past.pooled) < limits.MIN_ROWS or known.sum() < limits.MIN_ROWS or past.low == past.high:
             continue
-        unseen = float((~past.seen(values[known])).mean()) if past.has_lattice else 0.0
-        strange = past.has_lattice and unseen > limits.BEYOND * float(past.novelty.max()) + limits.RATE_FLOOR
-        if case.shape(column) <= limits.BEYOND and not strange:
+        if case.unusual(column) <= limits.BEYOND:
             continue
         found = _best(case, column, past)
         if found is not None:
@@ -126,6 +124,8 @@ def _good(fit: _Fit, past: NumberPast, reach: float) -> bool:
     """Back inside history; by its values where they can tell, else by a factor that history never came near."""
     if fit.left > limits.INSIDE:
         return False
+    if fit.map.form == "already_scaled":
+        return float((~past.seen(fit.values[fit.affected])).mean()) > limits.SLICE
     if fit.matched is not None:
         return fit.matched >= limits.LATTICE_MATCH * (1.0 - float(past.novelty.max()))
     return fit.map.offset != 0 or fit.map.slope < 0 or abs(np.log(fit.map.slope)) > reach
@@ -134,7 +134,7 @@ def _good(fit: _Fit, past: NumberPast, reach: float) -> bool:
 def _best(case: Case, column: str, past: NumberPast) -> Candidate | None:
     reach = limits.BEYOND * _worst_ratio(past)
     tried = list(_NAMED)
-    if past.low >= 0 and past.shape(-past.pooled) < past.worst_shape:
+    if past.shape(-past.pooled) < past.worst_shape:  # symmetric: the sign leaves no trace
         tried = [one for one in tried if one.form != "sign"]
     fits = [_Fit(case, column, past, one) for one in tried]
     good = [fit for fit in fits if _good(fit, past, reach)]
@@ -186,36 +186,54 @@ def _free(case: Case, column: str, past: NumberPast, reach: float) -> Iterator[M
     groups += [rows for (name, _), rows in case.slices.items() if name == "mw.caller"]
     at = np.linspace(0.1, 0.9, 17)
     target = np.quantile(past.pooled, at)
-    mean, sd = float(past.pooled.mean()), float(past.pooled.std())
     for rows in groups:
         fitted = values[rows & odd]
         fitted = fitted[np.isfinite(fitted)]
         if len(fitted) < limits.MIN_ROWS:
             continue
         came = np.quantile(fitted, at)
-        yield from _already_scaled(came, target, fitted, mean, sd)
+        yield from _already_scaled(past, came, target, fitted)
         both = (np.abs(came) > 1e-12) & (np.abs(target) > 1e-12) & (np.sign(came) == np.sign(target))
         if both.sum() >= 9:
             logs = np.log(came[both] / target[both])
             ratio = float(np.median(logs))
             if abs(ratio) > max(reach, 0.04) and float(logs.std()) < 0.15 * abs(ratio) + 0.03:
-                slope = float(np.exp(ratio))
+                slope = 1 / _refined(past, fitted, float(np.exp(-ratio)), 0.0)[0]
                 yield Map(slope, 0.0, f"is x{slope:.3g} of what it was", form="free ratio", named=False)
 
 
-def _already_scaled(came: Floats, target: Floats, fitted: Floats, mean: float, sd: float) -> Iterator[Map]:
+def _already_scaled(past: NumberPast, came: Floats, target: Floats, fitted: Floats) -> Iterator[Map]:
     """(x - mean) / sd of the past, or (x - min) / (max - min): the caller scaled what the model scales itself."""
-    if sd == 0 or float(np.ptp(came)) == 0 or (abs(mean) < 0.5 and 0.5 < sd < 2):
+    mean, sd = float(past.pooled.mean()), float(past.pooled.std())
+    if sd == 0 or float(np.ptp(came)) == 0 or (abs(mean) < 0.5 and 0.5 < sd < 2) or abs(float(np.median(fitted))) > 3:
         return
     slope, offset = (float(c) for c in np.polyfit(came, target, 1))
-    if slope <= 0 or float(np.ptp(target)) / float(np.ptp(came)) < 2:
-        return
-    low, high = float(fitted.min()), float(fitted.max())
-    standard = abs(np.log(slope / sd)) < np.log(1.6) and abs(offset - mean) < sd and abs(float(fitted.mean())) < 2
-    unit = low >= 0 and 0.2 < high <= 1 and slope > sd
-    if standard or unit:
-        words = "is already scaled: (x - mean) / sd" if standard else "is already scaled: 0 to 1"
-        yield Map(1 / slope, -offset / slope, words, form="already_scaled", named=False)
+    for a, b in ((slope, offset), (sd, mean), (past.high - past.low, past.low)):
+        a, b = _refined(past, fitted, a, b)
+        standard = abs(np.log(max(a, 1e-12) / sd)) < np.log(1.6) and abs(b - mean) < sd
+        unit = float(fitted.min()) >= 0 and float(fitted.max()) <= 1 and abs(np.log(max(a, 1e-12) / (past.high - past.low))) < np.log(1.6)
+        if standard or unit:
+            words = "is already scaled: (x - mean) / sd" if standard else "is already scaled: 0 to 1"
+            yield Map(1 / a, -b / a, words, form="already_scaled", named=False)
+
+
+def _refined(past: NumberPast, came: Floats, slope: float, offset: float) -> tuple[float, float]:
+    """A map back, `slope * x + offset`, drawn onto the lattice: fit to the nearest old values, and again."""
+    if not past.has_lattice:
+        return slope, offset
+    values, counts = np.unique(came, return_counts=True)
+    keep = np.argsort(-counts, kind="stable")[:200]
+    values, weights = values[keep], np.sqrt(counts[keep].astype(float))
+    if len(values) < 5 or slope == 0:
+        return slope, offset
+    a, b = slope, offset
+    for _ in range(25):
+        near = _snapped(values * a + b, past, np.inf)
+        if offset == 0:
+            a = float((weights * near * values).sum() / max((weights * values * values).sum(), 1e-12))
+        else:
+            a, b = (float(c) for c in np.polyfit(values, near, 1, w=weights))
+    return a, b
 
 
 def _candidate(case: Case, column: str, fit: _Fit, place: Place, rivals: tuple[str, ...]) -> Candidate:
@@ -235,11 +253,11 @@ def _candidate(case: Case, column: str, fit: _Fit, place: Place, rivals: tuple[s
         words=f"{fit.map.name}, in {100 * share:.0f} % of rows",
         affected=affected,
         place=place,
-        strength=max(case.shape(column), limits.BEYOND),
+        strength=case.unusual(column),
         undo=put_numbers(column, affected, fit.back),
         holds=fit.holds,
-        exact=True,
-        crisp=fit.map.named and (fit.matched is not None or not rivals),
+        exact=fit.map.form != "already_scaled" or (fit.matched or 0.0) > limits.LATTICE_MATCH,
+        crisp=(fit.map.named or (fit.matched or 0.0) > limits.LATTICE_MATCH) and (fit.matched is not None or not rivals),
         fix=f"{inverse}  (undoes it)",
         proof=proof,
         rivals=rivals[:3],

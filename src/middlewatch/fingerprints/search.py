@@ -21,17 +21,20 @@ from .places import in_parts
 
 Idea = Callable[[Case], Iterator[Candidate]]
 IDEAS: tuple[Idea, ...] = (
-    categories.fingerprints,
     swap.fingerprints,
+    categories.fingerprints,
     scale.fingerprints,
-    fill.fingerprints,
+    precision.rounded,
     times.fingerprints,
+    precision.clipped,
+    fill.fingerprints,
     nulls.fingerprints,
     rows.fingerprints,
-    precision.fingerprints,
     relation.fingerprints,
 )
 """In order of certainty: of two explanations of the same rows the earlier one wins."""
+_TOGETHER = frozenset({"nulls", "fill", "time"})
+"""Kinds that hit several columns of one feed at once."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,15 @@ def _tested(case: Case, whole: Case) -> list[tuple[Cause, Candidate]]:
             cause = _test(case, whole, candidate)
             if cause is not None:
                 found.append((cause, candidate))
-    return found
+    return [one for k, one in enumerate(found) if not any(_explains(other[1], one[1]) for other in found[:k])]
+
+
+def _explains(earlier: Candidate, later: Candidate) -> bool:
+    """Rounding explains repeats, a unit explains values out of range: the earlier idea wins on a shared column
+    where it covers most of the rows."""
+    if not set(earlier.columns) & set(later.columns) or len(earlier.affected) != len(later.affected):
+        return False
+    return (earlier.affected & later.affected).sum() >= 0.75 * later.affected.sum()
 
 
 def _joined(candidates: Sequence[Candidate], case: Case) -> list[Candidate]:
@@ -102,7 +113,7 @@ def _joined(candidates: Sequence[Candidate], case: Case) -> list[Candidate]:
     kept: list[Candidate] = []
     for one in candidates:
         for k, other in enumerate(kept):
-            if one.form == other.form and one.kind == other.kind and one.columns and _overlap(one.affected, other.affected) >= limits.JOINED:
+            if one.form == other.form and one.kind in _TOGETHER and one.kind == other.kind and one.columns[0] not in other.columns and _overlap(one.affected, other.affected) >= limits.JOINED:
                 kept[k] = _both(other, one)
                 break
         else:
@@ -137,7 +148,7 @@ def _test(case: Case, whole: Case, candidate: Candidate) -> Cause | None:
     was = max((case.shape(c) for c in candidate.columns if case.kinds.get(c) not in ("text", "time")), default=0.0)
     if candidate.exact and candidate.columns and inside > limits.INSIDE and inside > 0.5 * was:
         return None
-    effect = effect_of(case, after, candidate.affected)
+    effect = effect_of(case, after, candidate.affected, other_rows=candidate.kind == "rows")
     back = inside <= limits.INSIDE and effect.back
     proved = back and candidate.crisp and (candidate.exact or candidate.strength >= 3.0) and not candidate.rivals
     confidence: Confidence = "certain" if proved else "likely"

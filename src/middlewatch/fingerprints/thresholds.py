@@ -46,7 +46,7 @@ LATTICE_NOVELTY: Final = 0.2
 """A column whose own past windows bring more than this share of values never seen elsewhere has no lattice."""
 LATTICE_MATCH: Final = 0.9
 """Share of the usual match rate that values must reach after the right inverse."""
-LATTICE_CONTROL: Final = 0.6
+LATTICE_CONTROL: Final = 0.5
 """Where slightly wrong factors match this share of values too, the lattice is too dense to prove anything."""
 
 # -- kinds -----------------------------------------------------------------------------------------------
@@ -65,7 +65,7 @@ RATIO_APART: Final = 1.02
 """Two factors closer than this are the same explanation."""
 STALE: Final = 3.0
 """How many times fewer distinct values than in the poorest past window is called stale."""
-RELATION: Final = 0.4
+RELATION: Final = 0.25
 """A partner must explain this much of a column (Cramér's V in its weakest past window) to be one it can lose."""
 GAIN: Final = 0.25
 """Mean log likelihood (nats a row) by which an exchange of meaning must beat "as always"."""

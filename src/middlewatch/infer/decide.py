@@ -165,7 +165,7 @@ class _Look:
     @staticmethod
     def _is_text(facts: Facts) -> bool:
         return facts.distinct > MOST_CATEGORIES or (
-            facts.distinct > _FEW_TEXTS and (facts.unique or facts.distinct > facts.present / 2)
+            facts.distinct > _FEW_TEXTS and (facts.unique or 3 * facts.distinct > facts.present)
         )
 
     def _without_mark(self, column: Column, facts: Facts) -> Column:

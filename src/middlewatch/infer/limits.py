@@ -15,7 +15,7 @@ from .facts import Facts
 
 MANY: Final = 1000
 """Rows from which on "never missing" is taken at its word."""
-_SKEWED: Final = 5.0
+_SKEWED: Final = 3.0
 _ROOM_OF_SKEWED: Final = 10.0
 _UNSEEN: Final = 0.01
 _NULLS: Final = 0.05

@@ -273,7 +273,11 @@ def merge_columns(parts: Sequence[ColumnProfile], *, name: str = "") -> ColumnPr
     if any(part.known != known for part in parts):
         known = tuple(dict.fromkeys(value for part in parts for value in part.known))
     numeric = any(part.bins is not None for part in parts)
-    n, offset, m2 = _moments(parts) if numeric else (sum(part.n for part in parts), 0.0, 0.0)
+    n, offset, m2 = (
+        add_moments((part.n, part.offset, part.m2) for part in parts)
+        if numeric
+        else (sum(part.n for part in parts), 0.0, 0.0)
+    )
     return ColumnProfile(
         kind=first.kind,
         centre=first.centre,
@@ -297,22 +301,26 @@ def merge_columns(parts: Sequence[ColumnProfile], *, name: str = "") -> ColumnPr
     )
 
 
-def _moments(parts: Sequence[ColumnProfile]) -> tuple[int, float, float]:
-    """n, mean and M2 of all parts (Chan, Golub and LeVeque 1979, the formula for any number of parts)."""
-    table = [(part.n, part.offset, part.m2) for part in parts if part.n]
+def add_moments(parts: Iterable[tuple[int, float, float]]) -> tuple[int, float, float]:
+    """n, mean and M2 of all parts (Chan, Golub and LeVeque 1979, written for any number of parts)."""
+    table = [part for part in parts if part[0]]
     if not table:
         return 0, 0.0, 0.0
     if len(table) == 1:
         return table[0]
-    n = np.array([row[0] for row in table], dtype=np.float64)
-    offset = np.array([row[1] for row in table])
-    total = float(n.sum())
-    with np.errstate(over="ignore", invalid="ignore"):  # values near the largest float have no finite M2
-        # Around the first part's mean, so that a mean far from zero loses no digits.
-        delta = offset - offset[0]
-        mean = float(np.dot(n, delta)) / total
-        m2 = sum(row[2] for row in table) + float(np.dot(n, (delta - mean) ** 2))
-    return sum(row[0] for row in table), float(offset[0]) + mean, m2
+    total = sum(part[0] for part in table)
+    # Around the first part's mean, so that a mean far from zero loses no digits.
+    first = table[0][1]
+    if len(table) < 8:
+        mean = sum(n * (offset - first) for n, offset, _ in table) / total
+        spread = sum(n * (offset - first - mean) * (offset - first - mean) for n, offset, _ in table)
+    else:
+        with np.errstate(over="ignore", invalid="ignore"):  # near the largest float there is no finite M2
+            n = np.array([part[0] for part in table], dtype=np.float64)
+            delta = np.array([part[1] for part in table]) - first
+            mean = float((n * delta).sum()) / total
+            spread = float((n * np.square(delta - mean)).sum())
+    return total, first + mean, sum(part[2] for part in table) + spread
 
 
 def _merge_bins(parts: Sequence[ColumnProfile]) -> Bins:
@@ -344,25 +352,21 @@ def coarsen(keys: Ints, counts: Ints, width: int) -> Bins:
     return Bins(keys, counts, width=width)
 
 
-def binned(kind: Kind, centre: float, values: Numbers, counts: Ints | None) -> dict[str, Any]:
-    """`bins` of values, and `hours` and `weekdays` of times.
-
-    With `counts` the values are distinct and sorted; without, they come one for each row in any order.
-    """
+def binned(kind: Kind, centre: float, values: Numbers, counts: Ints) -> dict[str, Any]:
+    """`bins` of distinct sorted values with their counts; of times `hours` and `weekdays` too."""
     if kind != "time":
         offsets = np.subtract(values, centre, dtype=np.float64) if centre else values.astype(np.float64, copy=False)
-        return {"bins": Bins(*sketches.bin_values(offsets, counts))}
-    since = np.floor_divide(values.astype(np.int64), HOUR_US)
-    if counts is None:
-        keys, totals = sketches.count_sorted(np.sort(since))
-    else:
-        starts = sketches.change_points(since)
-        keys, totals = since[starts], np.add.reduceat(counts, starts) if starts.size else counts
-    weekdays = (np.floor_divide(keys, 24) + _EPOCH_WEEKDAY) % 7
+        return {"bins": Bins(*sketches.bin_sorted(offsets, counts))}
+    return clocked(*_widened(values.astype(np.int64, copy=False), counts, HOUR_US))
+
+
+def clocked(hours: Ints, counts: Ints) -> dict[str, Any]:
+    """`bins`, `hours` and `weekdays` from the distinct sorted hours since 1970."""
+    weekdays = (np.floor_divide(hours, 24) + _EPOCH_WEEKDAY) % 7
     return {
-        "bins": coarsen(keys, totals, 1),
-        "hours": _weighted(keys % 24, totals, 24),
-        "weekdays": _weighted(weekdays, totals, 7),
+        "bins": coarsen(hours, counts, 1),
+        "hours": _weighted(hours % 24, counts, 24),
+        "weekdays": _weighted(weekdays, counts, 7),
     }
 
 

@@ -17,19 +17,24 @@ import polars as pl
 from . import sketches
 from .column import (
     EXACT,
+    HOUR_US,
     LONGEST,
     Bins,
     ColumnProfile,
     Kind,
     Values,
+    add_moments,
     binned,
     bucketed,
     bucketed_text,
+    clocked,
 )
 from .sketches import REGISTERS, Floats, Ints, Numbers
 
 _PROBE: Final = 16_384
 """Rows looked at first: more than 10,000 distinct among them settles that the column keeps no exact values."""
+_BLOCK: Final = 16_384
+"""Values swept at a time: their few arrays stay in the processor's cache, which halves the time."""
 _SMALL: Final = 512
 
 Mask = npt.NDArray[np.bool_]
@@ -203,8 +208,8 @@ def _from_distinct(values: Numbers, counts: Ints, kind: Kind, centre: float) -> 
     n = int(counts.sum())
     with np.errstate(over="ignore", invalid="ignore"):
         first = offsets[0]
-        mean = float(first + np.dot(offsets - first, counts) / n)
-        m2 = float(np.dot((offsets - mean) ** 2, counts))
+        mean = float(first + ((offsets - first) * counts).sum() / n)
+        m2 = float((np.square(offsets - mean) * counts).sum())
     facts: dict[str, Any] = {
         "n": n,
         "offset": mean,
@@ -222,29 +227,39 @@ def _from_distinct(values: Numbers, counts: Ints, kind: Kind, centre: float) -> 
 
 
 def _sweep(values: Numbers, kind: Kind, centre: float) -> dict[str, Any]:
-    """The facts of one group without sorting it; exact values are given up."""
-    n = values.size
+    """The facts of one group's values (not empty), exact values given up."""
     registers = np.zeros(REGISTERS, dtype=np.uint8)
-    sketches.hll_add(registers, sketches.hash_numbers(values))
+    if values.size <= _BLOCK:
+        distinct, counts = sketches.count_sorted(np.sort(values))
+        sketches.hll_add(registers, sketches.hash_numbers(distinct))
+        return {**_from_distinct(distinct, counts, kind, centre), "values": None, "registers": registers}
+    bins, hours = sketches.BinCounter(), []
+    moments: list[tuple[int, float, float]] = []
+    zeros = wholes = 0
     with np.errstate(over="ignore", invalid="ignore"):
-        offsets = _offsets(values, centre)
-        mean = float(offsets.mean()) if kind != "time" else float(values[0] + (values - values[0]).mean())
-        distances = offsets - mean
-        m2 = float(np.dot(distances, distances))
-    facts: dict[str, Any] = {
-        "n": n,
-        "offset": mean,
-        "m2": m2,
-        "min": values.min().item() + 0.0 if kind == "number" else values.min().item(),
-        "max": values.max().item() + 0.0 if kind == "number" else values.max().item(),
-        "registers": registers,
-    }
-    facts |= binned(kind, centre, values, None)
+        for start in range(0, values.size, _BLOCK):
+            block = values[start : start + _BLOCK]
+            sketches.hll_add(registers, sketches.hash_numbers(block))
+            offsets = _offsets(block, centre)
+            mean = float(offsets[0] + (offsets - offsets[0]).mean())
+            distances = offsets - mean
+            moments.append((block.size, mean, float(np.square(distances, out=distances).sum())))
+            if kind == "time":
+                hours.append(sketches.count_sorted(np.sort(np.floor_divide(block, HOUR_US))))
+                continue
+            bins.add(offsets)
+            zeros += block.size - int(np.count_nonzero(block))
+            if kind == "number":
+                wholes += int(np.count_nonzero(np.rint(block) == block))
+    n, offset, m2 = add_moments(moments)
+    low, high = values.min().item(), values.max().item()
+    facts = {"n": n, "offset": offset, "m2": m2, "registers": registers}
     if kind == "time":
-        return facts
-    facts["zeros"] = n - int(np.count_nonzero(values))
-    facts["wholes"] = int(np.count_nonzero(np.rint(values) == values)) if kind == "number" else n
-    return facts
+        return {**facts, "min": low, "max": high, **clocked(*sketches.add_counts(hours))}
+    if kind == "number":
+        low, high = low + 0.0, high + 0.0  # -0.0 is 0.0
+    facts |= {"min": low, "max": high, "zeros": zeros, "wholes": wholes if kind == "number" else n}
+    return {**facts, "bins": Bins(*bins.total())}
 
 
 def _many_groups(values: Numbers, kind: Kind, starts: Ints, centre: float, exact: bool) -> list[dict[str, Any]]:

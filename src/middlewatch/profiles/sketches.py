@@ -66,26 +66,48 @@ def _fine_keys(offsets: Floats) -> npt.NDArray[np.int32]:
     return (fine >> np.int32(8)) + np.int32(ZERO_KEY << 8)
 
 
-def bin_values(offsets: Floats, counts: Ints | None = None) -> tuple[Keys, Ints, Ints]:
+def bin_sorted(offsets: Floats, counts: Ints) -> tuple[Keys, Ints, Ints]:
     """Occupied bins in order, the values in each, and the sum of their places in it.
 
-    With `counts` the offsets are sorted and stand for so many values each; without, they come in any order.
+    `offsets` are sorted, and each stands for so many values.
     """
     fine = _fine_keys(offsets)
-    if counts is None and fine.size >= _SORT_BELOW:
-        keys = fine >> np.int32(8)
-        dense = np.bincount(keys, minlength=BINS)
-        # Exact: a float64 holds whole numbers to 2^53, and nobody profiles 2^45 rows.
-        places = np.bincount(keys, weights=fine & np.int32(255), minlength=BINS)
-        occupied = np.flatnonzero(dense)
-        return occupied.astype(np.uint16), dense[occupied].astype(np.int64), places[occupied].astype(np.int64)
-    if counts is None:
-        fine, counts = count_sorted(np.sort(fine))
     return _bin_sorted(fine, counts, change_points(fine >> np.int32(8)))
 
 
+class BinCounter:
+    """Bins of values that come unsorted and in blocks: the same counters as `bin_sorted`."""
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(BINS, dtype=np.int64)
+        self._places = np.zeros(BINS, dtype=np.int64)
+        self._open = np.zeros(BINS, dtype=np.int64)
+        self._rows = 0
+
+    def add(self, offsets: Floats) -> None:
+        """Count a block, of 2^23 values at most."""
+        fine = _fine_keys(offsets).astype(np.intp)
+        if self._rows + fine.size > 2**23:
+            self._close()
+        # One addition for both counters: the count above bit 32, the places (under 2^31 by then) below.
+        np.add.at(self._open, fine >> 8, (fine & 255) | (1 << 32))
+        self._rows += fine.size
+
+    def total(self) -> tuple[Keys, Ints, Ints]:
+        """Occupied bins in order, the values in each, and the sum of their places in it."""
+        self._close()
+        occupied = np.flatnonzero(self._counts)
+        return occupied.astype(np.uint16), self._counts[occupied], self._places[occupied]
+
+    def _close(self) -> None:
+        self._counts += self._open >> 32
+        self._places += self._open & (2**32 - 1)
+        self._open[:] = 0
+        self._rows = 0
+
+
 def bin_groups(offsets: Floats, counts: Ints, group: Ints) -> tuple[Ints, Keys, Ints, Ints]:
-    """`bin_values` of many groups at once: the group of each bin, then as there.
+    """`bin_sorted` of many groups at once: the group of each bin, then as there.
 
     `offsets` are sorted by `group` and inside a group.
     """

@@ -108,7 +108,10 @@ class Profile:
         return merge([self, other])
 
     def to_bytes(self) -> bytes:
-        """The stored form: a magic, the format's version, and zlib over msgpack. Same content, same bytes."""
+        """The stored form: a magic, the format's version, and zlib over msgpack.
+
+        The same content gives the same bytes, but for a sample: Arrow may lay out the same rows in several ways.
+        """
         packed = _Packed(
             rows=self.rows,
             columns={name: pack_column(column) for name, column in self.columns.items()},
