@@ -410,7 +410,7 @@ class _Judge:
                     severity=rule.severity,
                     rows_failed=failed.rows,
                     share_failed=failed.rows / self.profile.rows,
-                    examples=failed.examples,
+                    examples=tuple(_shown(row) for row in failed.examples),
                     fix=f'mend the rows, or change rule "{rule.name}" in {self.file}',
                 )
             )
@@ -449,7 +449,7 @@ class _Judge:
                 severity=severity or one.severity,
                 rows_failed=failed.rows,
                 share_failed=failed.rows / self.profile.rows,
-                examples=failed.examples,
+                examples=tuple(_shown(row) for row in failed.examples),
                 fix=fix,
             )
         )
@@ -521,6 +521,15 @@ def _facts(one: ColumnProfile) -> dict[str, Any]:
         "quantiles": {f"{q:g}": _plain(one.quantile(q)) for q in QUANTILES} if ordered and one.n else {},
         "top": [{"value": _plain(value), "rows": rows} for value, rows in one.top(10)],
     }
+
+
+def _shown(example: Mapping[str, Any]) -> dict[str, Any]:
+    """An example row as plain JSON; NaN and infinities by their names."""
+    shown = {key: _shown(value) if isinstance(value, Mapping) else _plain(value) for key, value in example.items()}
+    for key, value in example.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            shown[key] = "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return shown
 
 
 def _plain(value: Any) -> Any:
