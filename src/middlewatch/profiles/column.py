@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import repeat
+from operator import add
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -270,35 +272,42 @@ def merge_columns(parts: Sequence[ColumnProfile], *, name: str = "") -> ColumnPr
                 fix="middlewatch monitor --rebuild",
             )
     known = first.known
-    if any(part.known != known for part in parts):
-        known = tuple(dict.fromkeys(value for part in parts for value in part.known))
-    numeric = any(part.bins is not None for part in parts)
-    n, offset, m2 = (
-        add_moments((part.n, part.offset, part.m2) for part in parts)
-        if numeric
-        else (sum(part.n for part in parts), 0.0, 0.0)
-    )
+    if any(part.known is not known and part.known != known for part in parts):
+        known = tuple(sorted({value for part in parts for value in part.known}))
+    numeric = first.kind not in ("category", "text")
+    rows = [
+        (part.n, part.nulls, part.nans, part.infinities, part.zeros, part.wholes, part.pairs, part.repeats)
+        for part in parts
+    ]
+    n, nulls, nans, infinities, zeros, wholes, pairs, repeats = map(sum, zip(*rows, strict=True))
+    lows = [part.min for part in parts if part.min is not None]
+    highs = [part.max for part in parts if part.max is not None]
+    _, offset, m2 = add_moments([(part.n, part.offset, part.m2) for part in parts]) if numeric else (n, 0.0, 0.0)
     return ColumnProfile(
         kind=first.kind,
         centre=first.centre,
         known=known,
         n=n,
-        nulls=sum(part.nulls for part in parts),
-        nans=sum(part.nans for part in parts),
-        infinities=sum(part.infinities for part in parts),
-        zeros=sum(part.zeros for part in parts),
-        wholes=sum(part.wholes for part in parts),
-        pairs=sum(part.pairs for part in parts),
-        repeats=sum(part.repeats for part in parts),
-        min=min((part.min for part in parts if part.min is not None), default=None),
-        max=max((part.max for part in parts if part.max is not None), default=None),
+        nulls=nulls,
+        nans=nans,
+        infinities=infinities,
+        zeros=zeros,
+        wholes=wholes,
+        pairs=pairs,
+        repeats=repeats,
+        min=min(lows, default=None),
+        max=max(highs, default=None),
         offset=offset,
         m2=m2,
-        hours=_sum(part.hours for part in parts),
-        weekdays=_sum(part.weekdays for part in parts),
-        bins=_merge_bins(parts) if numeric else None,
-        **(_merge_values(parts) if numeric else _merge_categories(parts, known)),
+        **(_merge_numeric(parts) if numeric else _merge_categories(parts, known)),
     )
+
+
+def _merge_numeric(parts: Sequence[ColumnProfile]) -> dict[str, Any]:
+    facts = {"bins": _merge_bins(parts), **_merge_values(parts)}
+    if parts[0].kind == "time":
+        facts |= {"hours": _sum(part.hours for part in parts), "weekdays": _sum(part.weekdays for part in parts)}
+    return facts
 
 
 def add_moments(parts: Iterable[tuple[int, float, float]]) -> tuple[int, float, float]:
@@ -387,11 +396,10 @@ def _merge_values(parts: Sequence[ColumnProfile]) -> dict[str, Any]:
 
 
 def _merge_categories(parts: Sequence[ColumnProfile], known: tuple[str, ...]) -> dict[str, Any]:
-    totals: dict[str, int] = {}
-    for part in parts:
-        if part.categories:
-            for value, count in part.categories.items():
-                totals[value] = totals.get(value, 0) + count
+    first, *others = sorted((part.categories for part in parts if part.categories), key=len, reverse=True) or ({},)
+    totals = dict(first)  # a copy of the largest is cheaper than filling it anew
+    for counts in others:
+        totals.update(zip(counts, map(add, map(totals.get, counts, repeat(0)), counts.values()), strict=True))
     overflowed = [part for part in parts if part.buckets is not None]
     if not overflowed and len(totals) <= EXACT:
         return {"categories": totals}
