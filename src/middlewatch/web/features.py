@@ -1,0 +1,209 @@
+"""Features: each input now over then, the most moved first. Reads stored profiles of days, never rows.
+
+Imports numpy and polars, inside: only this page pays for them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from .. import charts
+from ..errors import NotFound
+from ..project import Project
+from . import words
+from .http import Request, Response
+from .rendering import drawn, render
+
+if TYPE_CHECKING:
+    from ..profiles import ColumnProfile, Profile
+
+THEN_DAYS = 28
+BINS = 24
+TOP = 8
+# Values beyond these shares would squeeze the rest into one bin; how many lie outside is said.
+OUTER = (0.005, 0.995)
+
+
+def facts(project: Project, request: Request) -> dict[str, Any]:
+    """The newest logged day (or `?day=`) against up to 28 days before it that no open incident touches."""
+    name = project.model(request.query.get("model"))
+    windows = project.windows(name)
+    summaries = windows.summaries()
+    logged = [one for one in summaries if one["source"] == "log"] or summaries
+    wanted = request.query.get("day")
+    chosen = next((one for one in reversed(logged) if wanted in (None, "", one["day"])), None)
+    if wanted and chosen is None:
+        raise NotFound(
+            f"there is no window for {wanted[:20]}", fix=f"the newest is {logged[-1]['day']}" if logged else ""
+        )
+    if chosen is None:
+        return {"model": name, "day": None, "then": [], "features": [], "find": ""}
+    troubled = [(one.since[:10], one.until[:10] or "9999") for one in project.incidents(name).active()]
+    before = [
+        one["day"]
+        for one in summaries
+        if one["day"] < chosen["day"] and not any(since <= one["day"] < until for since, until in troubled)
+    ][-THEN_DAYS:]
+    now = windows.day(date.fromisoformat(chosen["day"])).profile
+    then = _merged([one.profile for one in windows.read([date.fromisoformat(one) for one in before])])
+    scores = _scores(chosen.get("judged"))
+    find = request.query.get("find", "").strip()
+    listed = [_feature(column, now, then, scores.get(column, [])) for column in now.columns]
+    ranked = sorted(
+        (one for one in listed if find.lower() in one["column"].lower() or find.lower() in one["name"].lower()),
+        key=lambda one: -one["score"] if one["score"] is not None else math.inf,
+    )
+    return {
+        "model": name,
+        "day": chosen["day"],
+        "rows": chosen["rows"],
+        "then": [before[0], before[-1]] if before else [],
+        "then_days": len(before),
+        "features": ranked,
+        "find": find,
+        "days": [one["day"] for one in logged][-60:],
+    }
+
+
+def page(project: Project, request: Request) -> Response:
+    found = facts(project, request)
+    return render(
+        "features.html",
+        request,
+        title=f"Features: {found['model']}",
+        zone=project.zone,
+        found=found,
+        rows=[{**one, "chart": drawn(_chart(one, at))} for at, one in enumerate(found["features"])],
+    )
+
+
+def _merged(profiles: Sequence[Profile]) -> Profile | None:
+    from ..profiles import merge
+
+    return merge(profiles) if profiles else None
+
+
+def _scores(judged: Mapping[str, Any] | None) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for one in (judged or {}).get("top") or ():
+        found.setdefault(str(one["column"]), []).append(dict(one))
+    return found
+
+
+def _feature(name: str, now: Profile, then: Profile | None, moved: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One column in plain numbers: shares missing, means, a histogram or the top values of both times."""
+    new = now.columns[name]
+    old = then.columns.get(name) if then is not None else None
+    beyond = [one for one in moved if float(one["score"]) > 0]
+    return {
+        "column": name,
+        "name": words.column(name),
+        "kind": new.kind,
+        "prediction": name.startswith("mw."),
+        "score": max((float(one["score"]) for one in beyond), default=None),
+        "moved": beyond,
+        "missing": {"now": _share(new.nulls + new.nans, new.rows), "then": _share_of(old)},
+        "mean": {"now": _finite(new.mean), "then": _finite(old.mean) if old is not None else None},
+        "distinct": {"now": new.distinct(), "then": old.distinct() if old is not None else None},
+        **_drawing(new, old),
+    }
+
+
+def _drawing(new: ColumnProfile, old: ColumnProfile | None) -> dict[str, Any]:
+    if new.kind == "category":
+        return {"top": list(_top(new, old))}
+    if new.kind not in ("number", "whole", "boolean") or new.n == 0:
+        return {}
+    edges = _edges(new, old)
+    drawn_now, outside_now = _shares(new, edges)
+    drawn_then, outside_then = _shares(old, edges) if old is not None and old.n else ([0.0] * (len(edges) - 1), 0.0)
+    return {
+        "edges": edges,
+        "now": drawn_now,
+        "then": drawn_then,
+        "outside": {"now": round(outside_now, 4), "then": round(outside_then, 4)},
+    }
+
+
+def _edges(new: ColumnProfile, old: ColumnProfile | None) -> list[float]:
+    """Bins that both times share: one a value where there are few whole ones, else of equal width."""
+    known = [one for one in (new, old) if one is not None and one.n]
+    whole = all(one.wholes == one.n for one in known)
+    low = min(float(one.quantile(OUTER[0])) for one in known)
+    high = max(float(one.quantile(OUTER[1])) for one in known)
+    if whole and high - low <= BINS + 6:
+        return [value - 0.5 for value in range(math.floor(low), math.ceil(high) + 2)]
+    if high <= low:
+        low, high = low - 0.5, high + 0.5
+    return [low + (high - low) * at / BINS for at in range(BINS + 1)]
+
+
+def _shares(column: ColumnProfile, edges: Sequence[float]) -> tuple[list[float], float]:
+    counts = [int(one) for one in column.regroup(list(edges))]
+    # The largest values may equal the last edge: they belong to the last bin.
+    outside = counts[0] + counts[-1]
+    return [round(one / column.n, 5) for one in counts[1:-1]], outside / column.n
+
+
+def _top(new: ColumnProfile, old: ColumnProfile | None) -> Iterator[dict[str, Any]]:
+    """The largest categories of either time, then the rest together."""
+    now, then = new.counts(), old.counts() if old is not None else {}
+    total_now, total_then = max(new.n, 1), max(old.n if old is not None else 0, 1)
+    shares = {one: (now.get(one, 0) / total_now, then.get(one, 0) / total_then) for one in {*now, *then}}
+    ranked = sorted(shares, key=lambda one: (-max(shares[one]), one))
+    for one in ranked[:TOP]:
+        yield {
+            "value": one,
+            "now": round(shares[one][0], 5),
+            "then": round(shares[one][1], 5),
+            "new": not then.get(one),
+        }
+    rest = ranked[TOP:]
+    if rest:
+        yield {
+            "value": f"{len(rest)} others",
+            "now": round(sum(shares[one][0] for one in rest), 5),
+            "then": round(sum(shares[one][1] for one in rest), 5),
+            "new": False,
+        }
+
+
+def _chart(one: Mapping[str, Any], at: int) -> str:
+    told = f"{one['name']}, now over then"
+    if one.get("edges"):
+        return charts.histogram(
+            one["edges"], one["now"], one["then"], name=f"feature-{at}", title=told, description=_described(one)
+        )
+    if one.get("top"):
+        return charts.bars(
+            [row["value"] or "(empty)" for row in one["top"]],
+            [row["now"] for row in one["top"]],
+            [row["then"] for row in one["top"]],
+            name=f"feature-{at}",
+            title=told,
+            description=_described(one),
+        )
+    return ""
+
+
+def _described(one: Mapping[str, Any]) -> str:
+    parts = []
+    if one["mean"]["now"] is not None:
+        parts.append(f"Mean {words.number(one['mean']['now'])}, was {words.number(one['mean']['then'])}.")
+    parts.append(f"Missing {words.percent(one['missing']['now'])}, was {words.percent(one['missing']['then'])}.")
+    return " ".join(parts)
+
+
+def _share(part: int, whole: int) -> float | None:
+    return round(part / whole, 6) if whole else None
+
+
+def _share_of(old: ColumnProfile | None) -> float | None:
+    return _share(old.nulls + old.nans, old.rows) if old is not None else None
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,242 @@
+"""Home: is it still good, since when, likely why; four numbers, one plot, what moved. From stored JSON alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime, tzinfo
+from typing import Any
+
+from .. import charts, notes
+from ..incidents import Incident
+from ..model import shelf
+from ..project import Project
+from ..status import WORDS, Status, status
+from . import timeline, words
+from .http import Request, Response
+from .rendering import drawn, render
+
+SPANS = {"30": 30, "90": 90, "365": 365}
+DEFAULT_SPAN = "90"
+USUAL_WINDOWS = 28
+MOVED = 8
+TABLE_DAYS = 14
+
+
+def facts(project: Project, request: Request, now: datetime) -> dict[str, Any]:
+    """One model in full, or where there are several and none is named, a row of each."""
+    named = list(project.config.models)
+    if "model" not in request.query and len(named) != 1:
+        return {"models": [_row(project, name, now) for name in named]}
+    name = project.model(request.query.get("model"))
+    found = status(project, name, clock=now)
+    span = request.query.get("days", DEFAULT_SPAN)
+    shown = found.days[-SPANS.get(span, SPANS[DEFAULT_SPAN]) :]
+    everything = project.incidents(name).all()
+    return {
+        **found.to_dict(),
+        "word": WORDS[found.state],
+        "answer": answer(found, project),
+        "numbers": numbers(found, everything, _training(project, name)),
+        "moved": moved(found.days, project.zone),
+        "training": _training(project, name),
+        "closed": [
+            {"n": one.n, "title": one.title, "since": one.since, "cause": one.cause}
+            for one in reversed(everything)
+            if not one.active
+        ][:5],
+        "span": span if span in SPANS else DEFAULT_SPAN,
+        "plot": timeline.facts(
+            shown, project.journal(name).entries(), everything, notes.all(project.store), project.zone
+        ),
+    }
+
+
+def page(project: Project, request: Request, now: datetime) -> Response:
+    found = facts(project, request, now)
+    if "models" in found:
+        rows = [{**one, "spark": drawn(_model_spark(one))} for one in found["models"]]
+        return render("models.html", request, title="All models", zone=project.zone, rows=rows)
+    return render(
+        "home.html",
+        request,
+        title=f"{found['word']}: {found['model']}",
+        zone=project.zone,
+        spans=SPANS,
+        plot=drawn(timeline.draw(found["plot"], project.zone, name="predictions")),
+        tiles=[{**one, "spark": drawn(_spark(one))} for one in found["numbers"]],
+        moved_rows=bars_of(found["moved"]["top"]),
+        table=found["plot"]["days"][: -TABLE_DAYS - 1 : -1],
+        found=found,
+    )
+
+
+def answer(found: Status, project: Project) -> dict[str, Any]:
+    """The one sentence in its parts: what, since when, how much the predictions moved, likely why."""
+    if not found.incidents:
+        return {"what": found.sentence.partition(": ")[2], "incident": None, "cause": None}
+    worst = _worst(found.incidents)
+    return {
+        # The monitor's title ends with what became of the mean prediction; here that has a line of its own.
+        "what": worst.title.partition("; mean prediction ")[0] or f"incident {worst.n}",
+        "incident": worst.n,
+        "since": worst.since,
+        "lasting": words.lasting(worst.since, found.now, project.zone),
+        "before": worst.before,
+        "after": worst.after,
+        "rows": worst.rows,
+        "more": len(found.incidents) - 1,
+        "cause": likely(worst),
+    }
+
+
+def likely(incident: Incident) -> dict[str, Any] | None:
+    """The first cause that the stored diagnosis names, with how sure it is; None where none is stored."""
+    causes = (incident.why or {}).get("causes") or []
+    if not causes:
+        return None
+    first = causes[0]
+    said = first.get("detail") or " ".join(str(first.get(key) or "") for key in ("form", "column")).strip()
+    return {"said": str(said), "confidence": str(first.get("confidence") or "possible")}
+
+
+def numbers(found: Status, incidents: Sequence[Incident], training: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Requests, refused, score, quality: the newest value, its usual range, the last windows.
+
+    Usual is what the last 28 windows outside any incident had: an incident must not make itself usual.
+    """
+    logged = [one for one in found.days if one["source"] == "log"]
+    scored = [one for one in found.days if one.get("score")]
+    quality = found.quality
+    return [
+        {
+            "name": "Requests",
+            "unit": f"on {words.day(logged[-1]['day'])}" if logged else "",
+            **_series(logged, incidents, lambda one: one["rows"]),
+        },
+        {
+            "name": "Refused",
+            "unit": "broke the schema",
+            **_series(logged, incidents, lambda one: one.get("refused", 0)),
+        },
+        {"name": "Score", "unit": "mean prediction", **_series(scored, incidents, lambda one: one["score"]["mean"])},
+        {
+            "name": "Quality",
+            "unit": _quality(quality, training),
+            "value": (quality.get("value") if quality.get("metric") else None),
+            "usual": None,
+            "word": "",
+            "series": [],
+        },
+    ]
+
+
+def _quality(quality: Mapping[str, Any], training: Mapping[str, Any] | None) -> str:
+    if quality.get("metric"):
+        return f"{quality['metric']}, {words.percent(quality.get('labelled_share'))} of outcomes arrived"
+    if training is not None and training["metric"]:
+        name = training["metric"].replace("_", " ")
+        return f"no outcomes yet; {name} {words.number(training['value'])} when it was trained"
+    return "no outcomes yet"
+
+
+def _series(days: Sequence[Mapping[str, Any]], incidents: Sequence[Incident], of: Any) -> dict[str, Any]:
+    if not days:
+        return {"value": None, "usual": None, "word": "", "series": []}
+    newest = of(days[-1])
+    calm = [of(one) for one in days[:-1] if not _troubled(one["day"], incidents)][-USUAL_WINDOWS:]
+    usual = [min(calm), max(calm)] if calm else None
+    word = ""
+    if usual is not None:
+        word = "above usual" if newest > usual[1] else "below usual" if newest < usual[0] else "as usual"
+    return {
+        "value": newest,
+        "usual": usual,
+        "word": word,
+        "series": [of(one) for one in days[-USUAL_WINDOWS - 1 :]],
+    }
+
+
+def _troubled(day: str, incidents: Sequence[Incident]) -> bool:
+    return any(one.since[:10] <= day and (day < one.until[:10] or not one.until) for one in incidents)
+
+
+def moved(days: Sequence[Mapping[str, Any]], zone: tzinfo) -> dict[str, Any]:
+    """What the last judgement found most unusual: `top` beyond its own worst, most unusual first."""
+    last = next((one["judged"] for one in reversed(days) if one.get("judged")), None)
+    if last is None:
+        return {"window": None, "alarm": None, "state": None, "top": []}
+    top = [dict(one) for one in last.get("top") or () if float(one["score"]) > 0]
+    return {
+        "window": start.date().isoformat() if (start := words.moment(last["start"], zone)) else None,
+        "alarm": bool(last.get("alarm")),
+        "state": last.get("state") or ("provisional" if last.get("provisional") else "judged"),
+        "top": top[:MOVED],
+    }
+
+
+def bars_of(top: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of the table of what moved, each with its bar; they share one scale, with a tick at "its own worst"."""
+    most = max((_times(one["score"]) for one in top), default=1.0)
+    return [{**one, "bar": drawn(charts.lollipop(_times(one["score"]), max(most, 1.0), limit=1.0))} for one in top]
+
+
+def _times(score: Any) -> float:
+    # A bar is for comparing; beyond a hundred times one could not see the others beside it.
+    return min(100.0, math.exp(min(float(score), 10.0)))
+
+
+def _training(project: Project, name: str) -> dict[str, Any] | None:
+    place = shelf(project.store, name)
+    known = place.names()
+    if not known:
+        return None
+    manifest = place.manifest(known[-1])
+    metrics: Mapping[str, Mapping[str, float]] = manifest.get("metrics") or {}
+    metric = next(iter(metrics), "")
+    measured = metrics.get(metric, {})
+    verdicts = manifest.get("gate") or []
+    return {
+        "version": manifest["version"],
+        "created": manifest.get("created"),
+        "actor": manifest.get("actor", ""),
+        "data": manifest.get("data"),
+        "rows": manifest.get("rows"),
+        "metric": metric,
+        "value": measured.get("value"),
+        "low": measured.get("low"),
+        "high": measured.get("high"),
+        "gate_ok": all(one["ok"] for one in verdicts),
+        "failed": [str(one["check"]) for one in verdicts if not one["ok"]],
+    }
+
+
+def _row(project: Project, name: str, now: datetime) -> dict[str, Any]:
+    found = status(project, name, clock=now)
+    return {
+        **found.to_dict(),
+        "word": WORDS[found.state],
+        "answer": answer(found, project),
+        "series": [one["score"]["mean"] for one in found.days if one.get("score")][-USUAL_WINDOWS - 1 :],
+    }
+
+
+def _worst(incidents: Sequence[Incident]) -> Incident:
+    pages = [one for one in incidents if one.severity == "page"]
+    return (pages or list(incidents))[-1]
+
+
+def _spark(tile: Mapping[str, Any]) -> str:
+    usual = tile["usual"]
+    return charts.sparkline(
+        tile["series"],
+        name=f"spark-{tile['name'].lower()}",
+        title=f"{tile['name']} over the last {len(tile['series'])} windows",
+        usual=(usual[0], usual[1]) if usual else None,
+    )
+
+
+def _model_spark(row: Mapping[str, Any]) -> str:
+    return charts.sparkline(
+        row["series"], name=f"spark-{row['model']}", title=f"Mean prediction over {len(row['series'])} windows"
+    )
