@@ -293,7 +293,7 @@ class BodyType:
             field = self.fields[self._names[missing[0]]]
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             raise RequestRefused(
-                f'the field "{missing[0]}"{more} is missing{hint}',
+                f'the field "{missing[0]}"{more} {"are" if more else "is"} missing{hint}',
                 field=missing[0],
                 came="nothing",
                 expected=_EXPECTED[field.kind] + (" or null" if field.nulls else ""),

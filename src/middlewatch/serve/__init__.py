@@ -1,0 +1,14 @@
+"""Serving: a request in, an answer out, and nothing answered that is not logged.
+
+    app        paths, headers, errors: the ASGI callable
+    scorer     bytes in, bytes out: read, encode, predict, log; no HTTP
+    live       which version answers, by following the journal; built whole, then one reference is swapped
+    sync       answers that wait until the log is on the disk
+    keys       who may ask
+    metrics    counts for /metrics, summed over processes
+    openapi    the interface as a document and as a page
+    run        processes: workers, their supervisor, the child that turns segments into Parquet
+    worker, convert   entry points of those processes
+
+This path imports neither polars nor numpy nor the lightgbm package.
+"""

@@ -1,0 +1,210 @@
+"""Which version answers: the journal is followed by one thread, and a swap is one reference.
+
+Every half second each model's next journal entry is asked for: one cheap read. When what is live has changed,
+the new version is built whole (files checked against their hashes, trees loaded, golden rows scored), then its
+scorer takes the old one's place; requests under way finish on the scorer they began with. A version that
+does not load leaves the old one serving, which /readyz and the metrics say.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from .. import model as models
+from ..config import secret
+from ..errors import MiddlewatchError, OutOfReach, Refused, StoreError
+from ..project import Project
+from ..spool import Spool
+from ..times import iso
+from .metrics import Metrics
+from .scorer import Ids, Journalist, Scorer
+
+__all__ = ["Live", "Standing"]
+
+POLL = 0.5
+_RETRY = 5.0
+PRIVATE_KEY = "env:MIDDLEWATCH_PRIVATE_KEY"
+
+
+def _clock() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class Standing:
+    """How one model stands: entry `n` of its journal is followed; `problem` says why `wanted` does not answer."""
+
+    n: int = 0
+    wanted: str | None = None
+    since: str = ""
+    problem: str = ""
+    retry_at: float = 0.0
+
+
+class Live:
+    """The scorers of a project's live versions, kept up to date until `stop`."""
+
+    def __init__(self, project: Project, *, metrics: Metrics, token: str, host: str) -> None:
+        self.project = project
+        self.metrics = metrics
+        self.scorers: dict[str, Scorer] = {}  # replaced whole, never changed: readers need no lock
+        self.standings = {name: Standing() for name in project.config.models}
+        self.store_problem = ""
+        self.chores: list[Callable[[], None]] = []
+        self._journals = {name: project.journal(name) for name in project.config.models}
+        self._zone = project.zone
+        self._secret = (secret(PRIVATE_KEY) or "").encode() or None
+        durable = project.config.serve.durability == "power"
+        server = f"{host}-{token}"
+        ids = Ids(token)
+        self.journalists = {
+            name: Journalist(
+                Spool(project.spool(name), server=server, durable=durable),
+                Spool(project.spool(name), server=server, stream="refused"),
+                ids,
+            )
+            for name in project.config.models
+        }
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Load what is live, then follow the journals in a thread."""
+        self.follow()
+        self._thread = threading.Thread(target=self._run, name="middlewatch-live", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop following and close the log's segments. Call it when no request is under way any more."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+        for one in self.journalists.values():
+            one.close()
+        self.metrics.keep()
+
+    def versions(self) -> dict[str, str]:
+        """What answers now, by model."""
+        return {name: scorer.version for name, scorer in self.scorers.items()}
+
+    def follow(self) -> None:
+        """One round: look at every journal, load what has become live."""
+        problem = ""
+        for name, standing in self.standings.items():
+            try:
+                self._follow(name, standing)
+            except OutOfReach as error:
+                problem = str(error)
+        self.store_problem = problem
+        self.metrics.put("middlewatch_store_reachable", 0 if problem else 1)
+
+    def _run(self) -> None:
+        while not self._stopped.wait(POLL):
+            self.follow()
+            now = _clock()
+            for name, one in self.journalists.items():
+                one.tick(int(now.timestamp() * 1_000_000))
+                self.metrics.put("middlewatch_log_bytes_total", one.log.bytes, model=name)
+                self.metrics.put("middlewatch_refused_kept_total", one.kept, model=name)
+            for chore in self.chores:
+                chore()
+            self.metrics.keep()
+
+    def _follow(self, name: str, standing: Standing) -> None:
+        journal = self._journals[name]
+        now = _clock().timestamp()
+        again = standing.problem and now >= standing.retry_at
+        if standing.n and journal.next_exists(standing.n) is None and not again:
+            return
+        state = journal.state()
+        serving = self.scorers.get(name)
+        standing.n = state.n
+        standing.wanted = state.live.get("live")
+        standing.since = state.since.get("live", "")
+        standing.problem = ""
+        if standing.wanted is None:
+            self._swap(name, None)
+        elif serving is None or serving.version != standing.wanted:
+            try:
+                self._swap(name, self._build(name, standing.wanted))
+            except MiddlewatchError as error:
+                if isinstance(error, OutOfReach) and not isinstance(error, StoreError):
+                    standing.problem, standing.retry_at = str(error), now + _RETRY
+                    raise
+                self._failed(name, standing, str(error))
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with a version, the one that serves stays
+                traceback.print_exc()
+                self._failed(name, standing, f"{type(error).__name__}: {error}")
+
+    def _failed(self, name: str, standing: Standing, problem: str) -> None:
+        standing.problem, standing.retry_at = problem, float("inf")
+        self.metrics.add("middlewatch_load_failures_total", model=name)
+        print(f"middlewatch: {name} {standing.wanted} does not load:\n{problem}", file=sys.stderr, flush=True)
+
+    def _build(self, name: str, version: str) -> Scorer:
+        if not models.ours(version):
+            raise Refused(
+                f"{version} is another service's model and cannot answer here",
+                where=name,
+                fix=f"middlewatch train --model {name}, then middlewatch promote v1 --model {name}",
+            )
+        loaded = models.load(self.project.store, name, version)
+        return Scorer(
+            loaded,
+            models.predictor(self.project.store, loaded),
+            self.journalists[name],
+            zone=self._zone,
+            zone_name=self.project.config.monitor.zone,
+            secret=self._secret,
+        )
+
+    def _swap(self, name: str, scorer: Scorer | None) -> None:
+        others = {other: one for other, one in self.scorers.items() if other != name}
+        self.scorers = others if scorer is None else {**others, name: scorer}
+        self.metrics.clear("middlewatch_model_info")
+        for other, one in self.scorers.items():
+            self.metrics.put("middlewatch_model_info", 1, model=other, version=one.version)
+
+    def readiness(self) -> dict[str, object]:
+        """What /readyz says: ready where a model answers; what stands in the way of the others."""
+        listed = {}
+        for name, standing in self.standings.items():
+            scorer = self.scorers.get(name)
+            facts = {"version": scorer.version if scorer else None}
+            if standing.wanted is None:
+                facts["problem"] = f"no version of {name} is live"
+                facts["fix"] = self._how_to_begin(name)
+            elif standing.problem:
+                facts |= {"wanted": standing.wanted, "problem": standing.problem}
+            else:
+                facts["since"] = standing.since
+            listed[name] = facts
+        facts_of_store = {"url": self.project.store.url, "ok": not self.store_problem}
+        if self.store_problem:
+            facts_of_store["problem"] = self.store_problem
+        return {
+            "ready": bool(self.scorers),
+            "models": listed,
+            "store": facts_of_store,
+            "pid": os.getpid(),
+            "at": iso(_clock()),
+        }
+
+    def _how_to_begin(self, name: str) -> str:
+        option = f" --model {name}" if len(self.standings) > 1 else ""
+        return f"middlewatch train{option}, then middlewatch promote v1{option}"
+
+    def unanswered(self, name: str) -> MiddlewatchError:
+        """Why a model of this project does not answer."""
+        standing = self.standings[name]
+        if standing.wanted is None:
+            return OutOfReach(f"no version of {name} is live", fix=self._how_to_begin(name))
+        return OutOfReach(
+            f"{standing.wanted} of {name} does not load", why=standing.problem.partition("\n")[0], fix="see /readyz"
+        )

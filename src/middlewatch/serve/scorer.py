@@ -1,0 +1,227 @@
+"""One model version, ready to answer: bytes in, bytes out, and the record of it written in between.
+
+    body -> read by the schema -> encoded -> predicted -> ONE write of the log record -> answer
+
+Nothing is answered that is not in the log. The score that is sent is the score that is logged, to the last bit.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable
+from datetime import tzinfo
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ..errors import MiddlewatchError, OutOfReach, RequestRefused, UsageError
+from ..predictions import Record, Refusal, frame_of, new_id
+from ..requests import BodyType, Request
+from ..spool import Head, Spool
+
+if TYPE_CHECKING:
+    from ..model import ModelVersion
+    from ..predictors import Predictor
+
+__all__ = ["Answer", "Ids", "Journalist", "Scorer"]
+
+_ROWS = msgspec.json.Decoder(list[msgspec.Raw])
+_SECOND = 1_000_000
+
+
+class Answer(msgspec.Struct, gc=False):
+    """What goes back: JSON, the request's id, how many predictions it holds."""
+
+    body: bytes
+    id: str
+    rows: int
+
+
+class ItemRefused(RequestRefused):
+    """Item `index` (from 0) of a list broke the schema: none of the list was answered."""
+
+    def __init__(self, error: RequestRefused | UsageError, index: int) -> None:
+        facts = error.to_dict()
+        super().__init__(
+            f"item {index} of the list: {error.what}",
+            field=facts.get("field", ""),
+            came=facts.get("came", ""),
+            expected=facts.get("expected", ""),
+            fix=error.fix,
+        )
+        self.index = index
+
+    def to_dict(self) -> dict[str, str]:
+        return {**super().to_dict(), "index": str(self.index)}
+
+
+class Ids:
+    """Ids of this process."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+        self._counter = itertools.count()
+
+    def next(self, received: int) -> str:
+        return new_id(received, self._token, next(self._counter))
+
+
+class Journalist:
+    """Where the scorers of one model write: the log, and the bounded evidence of refused requests."""
+
+    def __init__(self, log: Spool, refused: Spool, ids: Ids, *, kept_per_second: int = 20) -> None:
+        self.log = log
+        self.refused = refused
+        self.ids = ids
+        self.kept = 0
+        self.dropped = 0
+        self._limit = kept_per_second
+        self._second = 0
+        self._in_second = 0
+
+    def refuse(self, head: Head, make: Callable[[str], Refusal], received: int) -> str:
+        """Note a refusal, unless enough were noted in this second. Returns the request's id."""
+        ident = self.ids.next(received)
+        if received // _SECOND != self._second:
+            self._second, self._in_second = received // _SECOND, 0
+        if self._in_second >= self._limit:
+            self.dropped += 1
+            return ident
+        self._in_second += 1
+        try:
+            self.refused.append(head, frame_of(make(ident)), received=received)
+            self.kept += 1
+        except OutOfReach:
+            self.dropped += 1  # the caller's error stays the answer; what is lost is counted
+        return ident
+
+    def tick(self, now: int) -> None:
+        self.log.tick(now)
+        self.refused.tick(now)
+
+    def close(self) -> None:
+        self.log.close()
+        self.refused.close()
+
+
+class Scorer:
+    """Answers for one version of one model. Used by one thread at a time."""
+
+    def __init__(
+        self,
+        version: ModelVersion,
+        predictor: Predictor,
+        journalist: Journalist,
+        *,
+        zone: tzinfo,
+        zone_name: str,
+        secret: bytes | None,
+    ) -> None:
+        self.version = version.version
+        self.model = version.model
+        self.journalist = journalist
+        self.body_type = BodyType(version.schema, version.encoding.names, zone=zone, secret=secret)
+        self._row = predictor.row
+        self._encode = version.encoding.encode_row
+        self._read = self.body_type.read
+        self._log = journalist.log
+        self._next_id = journalist.ids.next
+        self._classes = version.classes if version.outputs > 1 else ()
+        head = {
+            "model": self.model,
+            "version": self.version,
+            "server": journalist.log.server,
+            "zone": zone_name,
+            "columns": tuple((one.name, one.kind, one.private or "") for one in self.body_type.fields),
+        }
+        self._head = Head(**head, stream="log")  # type: ignore[arg-type]
+        self._refused_head = Head(**head, stream="refused")  # type: ignore[arg-type]
+        names = [msgspec.json.encode(one).decode() for one in self._classes]
+        self._class_names = names
+        self._tail = f',"model":{msgspec.json.encode(self.model).decode()},"version":"{self.version}","id":"'
+
+    def answer(self, body: bytes, *, caller: str, received: int) -> Answer:
+        """Predict for an object or a list of objects, log it, and say so. `received` is microseconds since 1970.
+
+        Raises RequestRefused and UsageError for a faulty body (ItemRefused where it was one of a list; then
+        none of the list is answered or logged) and OutOfReach where the log cannot be written.
+        """
+        if body[:1] != b"{" and body.lstrip()[:1] == b"[":
+            return self._answer_list(body, caller, received)
+        text, record = self._predict(self._read(body), caller, received)
+        self._log.append(self._head, frame_of(record), received=received)
+        return Answer(text.encode(), record.id, 1)
+
+    def refused(self, error: MiddlewatchError, body: bytes, *, caller: str, received: int) -> str:
+        """Keep a refused body as evidence, within bounds. Returns the request's id."""
+        if isinstance(error, ItemRefused):
+            body = bytes(_ROWS.decode(body)[error.index])
+        facts = error.to_dict()
+
+        def make(ident: str) -> Refusal:
+            return Refusal(
+                id=ident,
+                time=self.body_type.event_time(body),
+                received=received,
+                caller=caller,
+                field=facts.get("field", ""),
+                came=facts.get("came", ""),
+                expected=facts.get("expected", ""),
+                error=facts["error"] + (f": {facts['why']}" if "why" in facts else ""),
+                raw=self.body_type.redacted(body)[:4096],
+            )
+
+        return self.journalist.refuse(self._refused_head, make, received)
+
+    def _predict(self, request: Request, caller: str, received: int) -> tuple[str, Record]:
+        started = time.perf_counter_ns()
+        score = self._row(self._encode(request.inputs))
+        label, scores, more = None, None, ""
+        if isinstance(score, list):
+            scores = score
+            score = max(scores)
+            place = scores.index(score)
+            label = self._classes[place]
+            pairs = ",".join(f"{name}:{value!r}" for name, value in zip(self._class_names, scores, strict=True))
+            more = f',"label":{self._class_names[place]},"probabilities":{{{pairs}}}'
+        if not math.isfinite(score):
+            raise MiddlewatchError(
+                f"{self.version} of {self.model} gave {score} for this request", fix="middlewatch versions"
+            )
+        ident = self._next_id(received)
+        record = Record(
+            id=ident,
+            time=received if request.time is None else request.time,
+            received=received,
+            caller=caller,
+            key=request.key,
+            score=score,
+            label=label,
+            scores=scores,
+            latency_us=(time.perf_counter_ns() - started) / 1000,
+            raw=bytes(request.raw),
+        )
+        return f'{{"score":{score!r}{more}{self._tail}{ident}"}}', record
+
+    def _answer_list(self, body: bytes, caller: str, received: int) -> Answer:
+        try:
+            bodies = _ROWS.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise UsageError(
+                "the body is not JSON", why=str(error), fix="send an object or a list of objects"
+            ) from None
+        requests = []
+        for index, one in enumerate(bodies):
+            try:
+                requests.append(self._read(one))
+            except (RequestRefused, UsageError) as error:
+                raise ItemRefused(error, index) from None
+        done = [self._predict(request, caller, received) for request in requests]
+        if done:
+            frames = b"".join(frame_of(record) for _, record in done)
+            self._log.append(self._head, frames, received=received, records=len(done))
+        answers = ",".join(text for text, _ in done)
+        ident = done[0][1].id if done else self._next_id(received)
+        return Answer(f'{{"predictions":[{answers}]}}'.encode(), ident, len(done))
