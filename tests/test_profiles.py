@@ -53,7 +53,7 @@ SPEC = ProfileSpec(
     sample=7,
     id="note",
 )
-SCHEMA = {
+SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "fare": pl.Float64,
     "seats": pl.Int64,
     "late": pl.Boolean,
@@ -261,7 +261,7 @@ def test_nan_null_and_infinity_are_counted_apart() -> None:
     assert (column.n, column.nulls, column.nans, column.infinities) == (4, 2, 1, 2)
     assert (column.zeros, column.wholes, column.pairs, column.repeats) == (2, 2, 3, 2)
     assert (column.min, column.max, column.distinct(), column.mean) == (0.0, 2.5, 2, 1.25)
-    assert math.copysign(1.0, float(column.min)) == 1.0
+    assert math.copysign(1.0, column.min or 0.0) == 1.0
     assert column.top(2) == [(0.0, 2), (2.5, 2)]
 
 
@@ -276,7 +276,12 @@ def test_whole_numbers_keep_every_digit() -> None:
 @pytest.mark.parametrize("kind", ["number", "whole", "boolean", "category", "text", "time"])
 @pytest.mark.parametrize("rows", [0, 1, 700])
 def test_nothing_but_nulls_has_an_answer(kind: Kind, rows: int) -> None:
-    dtypes = {"number": pl.Float64, "whole": pl.Int64, "boolean": pl.Boolean, "time": pl.Datetime("us", "UTC")}
+    dtypes: dict[str, Any] = {
+        "number": pl.Float64,
+        "whole": pl.Int64,
+        "boolean": pl.Boolean,
+        "time": pl.Datetime("us", "UTC"),
+    }
     frame = pl.DataFrame({"x": pl.Series([None] * rows, dtype=dtypes.get(kind, pl.String))})
     column = profile(frame, ProfileSpec((ColumnSpec("x", kind),))).columns["x"]
     assert (column.n, column.nulls, column.distinct(), column.lowest, column.top()) == (0, rows, 0, None, [])
@@ -509,7 +514,7 @@ def _on_one_axis(one: ColumnProfile, other: ColumnProfile) -> tuple[Any, Any, An
         share = np.zeros(keys.size)
         share[np.searchsorted(keys, column.bins.keys)] = column.bins.counts / column.n
         shares.append(share)
-    return keys, *shares
+    return keys, shares[0], shares[1]
 
 
 def _ks(one: ColumnProfile, other: ColumnProfile) -> float:

@@ -17,7 +17,6 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import narwhals as nw
 import polars as pl
 import polars.exceptions as plx
 import polars.selectors as cs
@@ -292,7 +291,7 @@ def _text_frame(files: Sequence[Path] | Sequence[str], cut: _Text) -> pl.LazyFra
         glob=False,
     )
     if cut.blank_end and len(cut.names) > 1:
-        # Blank lines at the end of a file are no rows; polars reads them as rows of nothing.
+        # Blank lines at the end of a file are no rows; polars reads them as rows that miss everything.
         frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
     return frame
 
@@ -468,6 +467,8 @@ def _plain(frame: pl.LazyFrame, source: str) -> pl.LazyFrame:
 
 
 def _to_polars(table: Any) -> pl.DataFrame:
+    import narwhals as nw  # only here: most tables are files
+
     kind = f"{type(table).__module__.split('.')[0]}.{type(table).__name__}"
     columns = getattr(table, "columns", None)
     if kind == "pandas.DataFrame":
