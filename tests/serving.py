@@ -53,8 +53,14 @@ def schema_of(name: str, task: Any) -> Schema:
 @cache
 def table(seed: int = 0, rows: int = 600) -> pl.DataFrame:
     rng = np.random.default_rng(seed)
-    temp = [None if hole else float(value) for value, hole in zip(rng.normal(10, 8, rows), rng.random(rows) < 0.1, strict=True)]
-    carrier = [None if hole else str(one) for one, hole in zip(rng.choice(["AA", "B6", "UA"], rows), rng.random(rows) < 0.1, strict=True)]
+    temp = [
+        None if hole else float(value)
+        for value, hole in zip(rng.normal(10, 8, rows), rng.random(rows) < 0.1, strict=True)
+    ]
+    carrier = [
+        None if hole else str(one)
+        for one, hole in zip(rng.choice(["AA", "B6", "UA"], rows), rng.random(rows) < 0.1, strict=True)
+    ]
     return pl.DataFrame(
         {"temp": temp, "seats": rng.integers(50, 400, rows), "night": rng.random(rows) < 0.4, "carrier": carrier}
     )
@@ -121,9 +127,7 @@ def publish(project: Project, name: str, *, seed: int = 0, schema: Schema | None
 
 def promote(project: Project, name: str, version: str) -> None:
     journal = project.journal(name)
-    journal.append(
-        action="promote", version=version, actor="test", host="test", at=NOW, expect=journal.state().n
-    )
+    journal.append(action="promote", version=version, actor="test", host="test", at=NOW, expect=journal.state().n)
 
 
 def expected(task: str, seed: int, rows: list[dict[str, Any]]) -> list[Any]:
@@ -144,7 +148,9 @@ class Client:
         address = urlsplit(url)
         self._connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=20)
 
-    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, dict[str, Any], dict[str, str]]:
+    def ask(
+        self, method: str, path: str, body: Any = None, **headers: str
+    ) -> tuple[int, dict[str, Any], dict[str, str]]:
         """Status, JSON (or {"text": ...}), headers."""
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         self._connection.request(method, path, data, {name.replace("_", "-"): value for name, value in headers.items()})

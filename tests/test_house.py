@@ -19,7 +19,7 @@ DOCS = ROOT.parent.parent / "docs"
 # docs/architecture.md says what lives where.
 FLOORS: list[set[str]] = [
     {"errors", "findings", "times"},
-    {"config", "metrics", "predictors", "schema", "store", "tables"},
+    {"config", "metrics", "predictors", "targets", "schema", "store", "tables"},
     {"encoding", "infer", "journal", "profiles", "notes", "versions", "gate", "learners"},
     {"checks", "shift", "fingerprints", "charts", "flights"},
     {"data", "model", "predictions", "windows", "incidents"},

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from middlewatch import notes, shift
-from middlewatch.profiles import profile_groups, spec_of
+from middlewatch.profiles import profile, spec_of
 from middlewatch.project import Project
 from middlewatch.schema import Schema
 
@@ -96,10 +96,10 @@ def build(
         text = _SCHEMA.format(name=name, extra=extra)
         (folder / f"{name}.schema.toml").write_text(text, encoding="utf-8")
     project = Project.open(folder, search=False)
-    for at, name in enumerate(models):
-        _windows(project, name, fault and at == 0, live, hostile)
+    for place, name in enumerate(models):
+        _windows(project, name, fault and place == 0, live, hostile)
         _journal(project, name, live, hostile)
-        if fault and at == 0:
+        if fault and place == 0:
             _incident(project, name, hostile, why)
     at = datetime(2013, 6, 8, 16, 30, tzinfo=UTC)
     notes.add(project.store, HOSTILE if hostile else "weather feed: new client 2.0", at=at, now=at, actor="ops")
@@ -116,13 +116,12 @@ def _windows(project: Project, name: str, fault: bool, live: int, hostile: bool)
     for at in range(total):
         day = FIRST + timedelta(days=at)
         frame = rows(day, random, celsius=fault and at >= total - FAULT_DAYS, extra=HOSTILE if hostile else "")
-        hours = profile_groups(frame, pl.col("departs").dt.hour(), spec)
         ended = datetime.combine(day + timedelta(days=1), datetime.min.time(), tzinfo=UTC)
         logged = at >= TRAINING
         version = "v1" if at < TRAINING + 12 else "v2"
         windows.put(
             day,
-            hours={int(str(hour)): one for hour, one in hours.items()},
+            hours={0: profile(frame, spec)},
             source="log" if logged else "training",
             now=ended,
             versions={version: frame.height} if logged else None,

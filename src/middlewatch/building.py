@@ -56,7 +56,8 @@ def build(project: Project, name: str, *, until: datetime, now: datetime, rebuil
     )
     turned_away = predictions.read_refused(project.store, spool, name, since=since)
     days = _finished(project, [*_days(seen, project), *_days(turned_away, project)], until=until, now=now)
-    changed = [day for day in days if rebuild or _differs(project, name, seen, day, known.days.get(day), since)]
+    digests = _digests(seen, project)
+    changed = [day for day in days if rebuild or _differs(project, name, digests, day, known.days.get(day), since)]
     for chunk in _chunks(changed, seen, project):
         _put(project, name, windows, spec, chunk, now=now, files=sorted(files - known.files))
         known.files |= files
@@ -111,21 +112,36 @@ def _digest(ids: pl.Series) -> str:
     return f"{hashes.size}-{int(hashes.sum(dtype='uint64')):016x}"
 
 
+def _digests(seen: pl.DataFrame, project: Project) -> dict[date, str]:
+    """The digest of each local day's ids, all days in one pass."""
+    if not seen.height:
+        return {}
+    by_day = seen.select("mw.id", _local_day(seen, project).alias("day")).partition_by("day", as_dict=True)
+    return {day: _digest(rows["mw.id"]) for (day,), rows in by_day.items()}
+
+
 def _differs(
-    project: Project, name: str, seen: pl.DataFrame, day: date, held: Mapping[str, Any] | None, since: datetime | None
+    project: Project,
+    name: str,
+    digests: Mapping[date, str],
+    day: date,
+    held: Mapping[str, Any] | None,
+    since: datetime | None,
 ) -> bool:
     """Whether the day's rows in the log are other than those of its newest window."""
     if held is None:
         return True
     received = held.get("received")
     if since is None or (received and datetime.fromisoformat(received[0]) >= since):
-        ids = seen.filter(_local_day(seen, project) == day)["mw.id"]
+        digest = digests.get(day, _digest(pl.Series([], dtype=pl.String)))
     else:
         start, end = day_bounds(day, project.zone)
-        ids = predictions.read(
-            project.store, project.spool(name), name, since=start, until=end, by="time", columns=["mw.id"]
-        )["mw.id"]
-    return _digest(ids) != held.get("digest")
+        digest = _digest(
+            predictions.read(
+                project.store, project.spool(name), name, since=start, until=end, by="time", columns=["mw.id"]
+            )["mw.id"]
+        )
+    return digest != held.get("digest")
 
 
 def _chunks(days: list[date], seen: pl.DataFrame, project: Project) -> Iterator[list[date]]:

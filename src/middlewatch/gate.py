@@ -7,9 +7,12 @@ journal keeps it beside the promotion it allowed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .metrics import METRICS, Comparison
+from .metrics import METRICS, Comparison, Floats, Task, compare
+
+if TYPE_CHECKING:
+    from .config import Gate
 
 # A prediction mean that moves by more than this many standard deviations of the champion's scores is another model.
 SHIFT_LIMIT = 0.5
@@ -87,6 +90,28 @@ def against(
             challenger=shift_sd,
         ),
     ]
+
+
+def against_scores(
+    task: Task,
+    truth: Floats,
+    champion: Floats,
+    challenger: Floats,
+    *,
+    wanted: Gate,
+    champion_inputs: Sequence[str],
+    challenger_inputs: Sequence[str],
+) -> list[Verdict]:
+    """`against`, from both versions' scores of the same rows."""
+    spread = float(champion.std()) or 1.0
+    moved = float(challenger.mean() - champion.mean()) / spread if task != "multiclass" else 0.0
+    return against(
+        compare(task, truth, champion, challenger, metric=wanted.metric),
+        drop_at_most=wanted.drop_at_most,
+        champion_inputs=champion_inputs,
+        challenger_inputs=challenger_inputs,
+        shift_sd=moved,
+    )
 
 
 def passed(verdicts: Sequence[Mapping[str, Any]]) -> bool:

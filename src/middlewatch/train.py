@@ -25,10 +25,10 @@ from . import data, gate, history, learners, metrics, model, tables
 from .encoding import Encoding
 from .errors import ConfigError, NothingToDo, Refused
 from .predictors import trees_sha256
+from .targets import target_of
 from .times import iso
 
 if TYPE_CHECKING:
-    from .metrics import Task
     from .predictors import Predictor
     from .project import Project
     from .schema import Schema
@@ -139,7 +139,15 @@ def train(
     if champion is not None:
         loaded = model.predictor(project.store, champion)
         old = loaded.batch(champion.encoding.encode(split.frame[split.cut :]))
-        gate_lines += _gate_against(project, champion, split.truth, old, grown.scores, encoding.names, seed)
+        gate_lines += gate.against_scores(
+            schema.task,
+            split.truth,
+            old,
+            grown.scores,
+            wanted=project.settings(name).gate,
+            champion_inputs=champion.encoding.names,
+            challenger_inputs=encoding.names,
+        )
     manifest = {
         "data": snapshot.version,
         "data_sha256": snapshot.sha256,
@@ -245,16 +253,6 @@ def _usable(rows: pl.DataFrame, schema: Schema) -> tuple[pl.DataFrame, list[str]
     return usable, notes
 
 
-def target_of(rows: pl.DataFrame, schema: Schema) -> Floats:
-    """The target as numbers: 0/1, class codes in the order of `schema.classes`, or values. Unknown classes are NaN."""
-    values = rows[schema.target]
-    if schema.task == "regression":
-        return values.cast(pl.Float64).to_numpy().astype(np.float64)
-    codes = {text: float(code) for code, text in enumerate(schema.classes)}
-    texts = values.cast(pl.String)
-    return texts.replace_strict(codes, default=None, return_dtype=pl.Float64).to_numpy().astype(np.float64)
-
-
 def _split(rows: pl.DataFrame, schema: Schema, encoding: Encoding, champion: model.ModelVersion | None) -> _Split:
     target = target_of(rows, schema)
     known = np.isfinite(target)
@@ -340,27 +338,6 @@ def _gate_alone(schema: Schema, split: _Split, grown: _Grown, latency_limit: flo
         stable=grown.stable,
         latency_us=grown.latency,
         latency_limit_us=latency_limit,
-    )
-
-
-def _gate_against(
-    project: Project,
-    champion: model.ModelVersion,
-    truth: Floats,
-    old: Floats,
-    new: Floats,
-    inputs: tuple[str, ...],
-    seed: int,
-) -> list[gate.Verdict]:
-    wanted = project.settings(champion.model).gate
-    task: Task = champion.schema.task
-    spread = float(old.std()) or 1.0
-    return gate.against(
-        metrics.compare(task, truth, old, new, metric=wanted.metric, seed=seed),
-        drop_at_most=wanted.drop_at_most,
-        champion_inputs=champion.encoding.names,
-        challenger_inputs=inputs,
-        shift_sd=float(new.mean() - old.mean()) / spread if task != "multiclass" else 0.0,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -50,11 +50,11 @@ def rate_holds(hits: Mask, share: float, base: float) -> Callable[[Mask], bool]:
     return holds
 
 
-def put_draws(columns: tuple[str, ...], affected: Mask) -> Callable[[Case], Case]:
-    """Undo by other values: those of past rows of the same hour."""
+def put_draws(columns: tuple[str, ...], affected: Mask, among: Sequence[str] = ()) -> Callable[[Case], Case]:
+    """Undo by other values: those of past rows of the same hour; `among`: only rows with these values."""
 
     def undo(case: Case) -> Case:
-        return case.with_now(case.drawn(columns, affected))
+        return case.with_now(case.drawn(columns, affected, among))
 
     return undo
 

@@ -41,6 +41,7 @@ class History:
         self._words: dict[str, CategoryPast] = {}
         self._codes: dict[str, Ints] = {}
         self._raw: dict[str, list[Any]] = {}
+        self._slices: dict[tuple[str, str], list[Mask]] = {}
 
     def raw(self, column: str) -> list[Any]:
         """Values by window, row by row: float64 with NaN for numbers, objects (text or None) for words."""
@@ -50,6 +51,15 @@ class History:
             else:
                 self._raw[column] = [np.array(as_words(one, column), object) for one in self.windows]
         return self._raw[column]
+
+    def slice(self, column: str, value: str) -> list[Mask]:
+        """By window: which rows hold this value; empty where the window has no such column."""
+        if (column, value) not in self._slices:
+            self._slices[column, value] = [
+                (one[column].cast(pl.String) == value).fill_null(False).to_numpy() if column in one.columns else np.zeros(0, bool)
+                for one in self.windows
+            ]
+        return self._slices[column, value]
 
     def number(self, column: str) -> NumberPast:
         if column not in self._numbers:
@@ -204,11 +214,9 @@ class Case:
             if not source.startswith("mw.") or not limits.MIN_ROWS <= rows.sum() <= self.rows - limits.MIN_ROWS:
                 continue
             worst = limits.SHAPE_FLOOR * 2
-            for window, raw in zip(self.history.windows, self.history.raw(column), strict=True):
-                if source in window.columns:
-                    mine = (window[source] == value).fill_null(False).to_numpy()
-                    if limits.MIN_ROWS <= mine.sum() <= len(mine) - limits.MIN_ROWS:
-                        worst = max(worst, _apart(past, raw, mine))
+            for mine, raw in zip(self.history.slice(source, value), self.history.raw(column), strict=True):
+                if limits.MIN_ROWS <= mine.sum() <= len(mine) - limits.MIN_ROWS:
+                    worst = max(worst, _apart(past, raw, mine))
             most = max(most, _apart(past, self.numbers(column), rows) / worst)
         return most
 
@@ -240,10 +248,15 @@ class Case:
         windows = [one.filter(keep) for one in self.history.windows]
         return replace(self, history=History([one for one in windows if one.height], self.kinds))
 
-    def drawn(self, columns: Sequence[str], affected: Mask) -> pl.DataFrame:
-        """`now` with `columns` of the affected rows replaced by those of past rows of the same hour."""
+    def drawn(self, columns: Sequence[str], affected: Mask, among: Sequence[str] = ()) -> pl.DataFrame:
+        """`now` with `columns` of the affected rows replaced by those of past rows of the same hour.
+
+        `among`: only past rows with one of these values in the first column.
+        """
         rng = np.random.default_rng(self.seed)
         pool = self.history.pooled
+        if among:
+            pool = pool.filter(pl.col(columns[0]).is_in(list(among)))
         past_hour, now_hour = hours(pool), hours(self.now)
         chosen = rng.integers(0, pool.height, self.rows)
         order = np.argsort(past_hour, kind="stable")

@@ -47,7 +47,7 @@ def _unseen(case: Case, column: str, past: CategoryPast, values: np.ndarray, new
         return
     place, share, base = found
     affected = new & place.mask
-    form, mapping = _mapping(case, column, past, values, affected, place)
+    form, mapping, lost = _mapping(case, column, past, values, affected, place)
     if form == "new" and float(affected.mean()) < limits.NEW_SHARE:
         return
     mapped = np.isin(values, list(mapping)) & affected
@@ -66,7 +66,7 @@ def _unseen(case: Case, column: str, past: CategoryPast, values: np.ndarray, new
     words = f"has values never seen before ({shown}) in {percent(float(affected.mean()))} of rows"
     yield Candidate(
         kind="categories", form=form, columns=(column,), words=words, affected=affected, place=place,
-        strength=strength, undo=put_draws((column,), affected), holds=rate_holds(affected, share, base),
+        strength=strength, undo=put_draws((column,), affected, lost), holds=rate_holds(affected, share, base),
         crisp=base < 0.05, fix=f"find out what {shown} mean; train again with them if they are meant",
         proof="these values occur in no past window",
     )  # fmt: skip
@@ -84,14 +84,14 @@ def _frequent(values: np.ndarray) -> list[str]:
 
 def _mapping(
     case: Case, column: str, past: CategoryPast, values: np.ndarray, affected: Mask, place: Place
-) -> tuple[str, dict[str, str]]:
-    """The contract's form, and which old value each new one stands for (empty: none)."""
+) -> tuple[str, dict[str, str], list[str]]:
+    """The contract's form, which old value each new one stands for (empty: none), and the old values that are gone."""
     fresh = _frequent(values[affected])
     by_fold = {folded(name): name for name in past.names}
     same = {name: by_fold[folded(name)] for name in fresh if folded(name) in by_fold}
     covered = float(np.isin(values[affected], list(same)).mean()) if same else 0.0
     if covered >= limits.SLICE:
-        return "case_or_space", same
+        return "case_or_space", same, []
     part = values[place.mask]
     counted = past.counted([v for v in part])
     total = max(int(counted.sum()), 1)
@@ -101,14 +101,14 @@ def _mapping(
         or past.shares[:, k].mean() * total >= limits.RATE_ROWS / 2 and counted[k] == 0
     ]  # fmt: skip
     if not lost:
-        return "new", {}
+        return "new", {}, []
     fit = _resemblance(case, column, past, values, affected, fresh)
     mapping = _assign(past, fresh, lost, fit, values[place.mask], total)
     covered = float(np.isin(values[affected], list(mapping)).mean()) if mapping else 0.0
     if covered < 0.75:
         joined = _shares_add_up(past, lost, float(affected.sum()) / total) and len(fresh) < len(lost)
-        return ("merged", {}) if joined else ("new", {})
-    return ("renamed" if len(fresh) <= 2 and len(past.names) > len(fresh) else "recoded"), mapping
+        return ("merged", {}, [past.names[k] for k in lost]) if joined else ("new", {}, [])
+    return ("renamed" if len(fresh) <= 2 and len(past.names) > len(fresh) else "recoded"), mapping, []
 
 
 def _shares_add_up(past: CategoryPast, lost: list[int], share: float) -> bool:

@@ -129,8 +129,13 @@ class NumberPast:
         """True where past windows repeat each other's values, and values a little off are not among them."""
         if len(self.pooled) < limits.MIN_ROWS or float(np.median(self.novelty)) > limits.LATTICE_NOVELTY:
             return False
+        return self.chance <= limits.LATTICE_CONTROL
+
+    @cached_property
+    def chance(self) -> float:
+        """Share of values slightly off that are found among the values seen all the same."""
         off = self.pooled[self.pooled != 0][:: max(len(self.pooled) // 2000, 1)]
-        return not len(off) or float(self.seen(off * 1.0113).mean()) <= limits.LATTICE_CONTROL
+        return float(self.seen(off * 1.0113).mean()) if len(off) else 0.0
 
     @cached_property
     def _ends(self) -> Floats:

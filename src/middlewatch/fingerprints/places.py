@@ -115,11 +115,8 @@ def _beyond(
 
 
 def _of_slice(case: Case, past_hits: Sequence[Mask], named: tuple[str, str]) -> list[Mask]:
-    column, value = named
-    parts = []
-    for window, hits in zip(case.history.windows, past_hits, strict=False):
-        if column in window.columns and len(hits) == window.height:
-            parts.append(hits[(window[column].cast(str) == value).fill_null(False).to_numpy()])
+    masks = case.history.slice(*named)
+    parts = [hits[mask] for mask, hits in zip(masks, past_hits, strict=False) if len(hits) == len(mask)]
     return [one for one in parts if len(one) >= limits.RATE_ROWS]
 
 

@@ -43,10 +43,10 @@ class _Fit:
         self.values = case.numbers(column)
         self.back = _snapped((self.values - tried.offset) / tried.slope, past, _tolerance(self.values, tried))
         self.evidence = _evidence(self.values, self.back, past, tried)
-        self.place = locate(case, self.evidence, exclude={column})
         self.left = np.inf
         self.matched: float | None = None
         self.affected = np.zeros(case.rows, bool)
+        self.place = self._located(case)
         if self.place is None or self.place.rows < span(case):
             return
         self.affected = self._affected(self.place)
@@ -54,14 +54,37 @@ class _Fit:
             return
         undone = np.where(self.affected, self.back, self.values)
         self.left = past.shape(undone[np.isfinite(undone)]) / past.worst_shape
-        if past.has_lattice:
-            self.matched = _matched(self.values[self.affected], tried, past)
+        self.matched = _matched(self.values[self.affected], tried, past)
+
+    def _located(self, case: Case) -> Place | None:
+        """Where the map was at work, on all rows there or on a share of them: a mixture, its share refined inside."""
+        place: Place | None = None
+        ratio = np.exp(np.clip(self.evidence, -limits.CLIP, limits.CLIP))
+        known = np.isfinite(self.values)
+        rows = known
+        for _ in range(2):
+            share = 0.5
+            for _ in range(8):
+                share = float(np.mean(share * ratio[rows] / (share * ratio[rows] + 1 - share)))
+            share = float(np.clip(share, 0.02, 0.98))
+            place = locate(case, np.where(known, np.log(1 - share + share * ratio), 0.0), exclude={self.column})
+            if place is None:
+                return None
+            rows = place.mask & known
+            if not rows.any():
+                return None
+        return place
 
     def _affected(self, place: Place) -> Mask:
         inside = place.mask & np.isfinite(self.values)
         against = inside & (self.evidence < -1.0)
         # Where single rows clearly say "not me" (their value is an old one), only the others are affected.
         return inside & (self.evidence > 0) if against.sum() > 0.1 * inside.sum() else inside
+
+    @property
+    def partial(self) -> bool:
+        """Only some rows of the place: chosen one by one, so that their own values must prove them."""
+        return self.place is None or self.affected.sum() < 0.75 * (self.place.mask & np.isfinite(self.values)).sum()
 
     def holds(self, part: Mask) -> bool:
         rows = part & self.affected
@@ -83,7 +106,10 @@ def _evidence(values: Floats, back: Floats, past: NumberPast, tried: Map) -> Flo
 
     ratio = (log_mass(mapped) - log_mass(pooled))[np.searchsorted(edges, values, side="right")]
     if past.has_lattice:
-        ratio = ratio + 2.0 * (past.seen(back, _tolerance(values, tried)).astype(float) - past.seen(values))
+        usual, chance = 1.0 - float(np.median(past.novelty)), past.chance
+        seen, unseen = np.log((usual + 0.02) / (chance + 0.02)), np.log((1.02 - usual) / (1.02 - chance))
+        ratio = ratio + np.where(past.seen(back, _tolerance(values, tried)), seen, unseen)
+        ratio = ratio - np.where(past.seen(values), seen, unseen)
     return np.where(np.isfinite(values), ratio, 0.0)
 
 
@@ -104,12 +130,14 @@ def _tolerance(values: Floats, tried: Map) -> float:
     finite = values[np.isfinite(values)]
     for digits in range(7):
         if np.mean(np.abs(finite - np.round(finite, digits)) < 1e-9) > 0.95:
-            return float(0.5 * 10.0**-digits / abs(tried.slope)) if digits else 1e-6 / abs(tried.slope)
+            return float(0.5 * 10.0**-digits / abs(tried.slope))
     return 1e-6 / abs(tried.slope)
 
 
 def _matched(values: Floats, tried: Map, past: NumberPast) -> float | None:
     """Share of mapped-back values that are old acquaintances; None where slightly wrong maps match as well."""
+    if not past.has_lattice:
+        return None
     tolerance = _tolerance(values, tried)
     zero = (values == 0) & (tried.offset == 0)
     values = values[~zero]
@@ -124,11 +152,14 @@ def _good(fit: _Fit, past: NumberPast, reach: float) -> bool:
     """Back inside history; by its values where they can tell, else by a factor that history never came near."""
     if fit.left > limits.INSIDE:
         return False
+    known = fit.matched is not None and fit.matched >= limits.LATTICE_MATCH * (1.0 - float(past.novelty.max()))
+    if fit.partial:
+        return known and fit.matched is not None and fit.matched >= 0.5
     if fit.map.form == "already_scaled":
         return float((~past.seen(fit.values[fit.affected])).mean()) > limits.SLICE
-    if fit.matched is not None:
-        return fit.matched >= limits.LATTICE_MATCH * (1.0 - float(past.novelty.max()))
-    return fit.map.offset != 0 or fit.map.slope < 0 or abs(np.log(fit.map.slope)) > reach
+    if fit.map.named and fit.matched is not None:
+        return known
+    return known or fit.map.offset != 0 or fit.map.slope < 0 or abs(np.log(fit.map.slope)) > reach
 
 
 def _best(case: Case, column: str, past: NumberPast) -> Candidate | None:

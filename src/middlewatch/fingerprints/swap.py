@@ -18,8 +18,12 @@ from .history import Floats, Mask, edges_of
 from .places import locate, span
 
 
+_UNSEEN = float(np.log(0.1))
+"""Log likelihood of a value that was never seen, in a column where values return."""
+
+
 def fingerprints(case: Case) -> Iterator[Candidate]:
-    numbers = [c for c in case.columns(NUMBERS) if case.shape(c) > limits.BEYOND]
+    numbers = [c for c in case.columns(NUMBERS) if case.unusual(c) > limits.BEYOND]
     words = [c for c in case.columns(frozenset({"category"})) if case.shape(c) > limits.BEYOND]
     for a, b in [*combinations(numbers, 2), *combinations(words, 2)]:
         found = _pair(case, a, b)
@@ -51,7 +55,7 @@ def _pair(case: Case, a: str, b: str) -> Candidate | None:
     return Candidate(
         kind="columns", form="swapped", columns=(a, b),
         words=f"and {b} have changed places in {percent(float(affected.mean()))} of rows", affected=affected, place=place,
-        strength=min(case.shape(a), case.shape(b)), undo=undo, holds=holds, exact=True, crisp=True,
+        strength=min(_beyond(case, a), _beyond(case, b)), undo=undo, holds=holds, exact=True, crisp=True,
         fix=f"exchange {a} and {b}", proof="exchanged, both are back inside their history",
     )  # fmt: skip
 
@@ -59,14 +63,18 @@ def _pair(case: Case, a: str, b: str) -> Candidate | None:
 def _log_mass(case: Case, column: str, other: str) -> Callable[[str], Floats]:
     """A function: how likely the values of any column are as past values of `column`, row by row."""
     if case.kinds[column] in NUMBERS:
-        past = case.history.number(column).pooled
+        number = case.history.number(column)
+        past = number.pooled
         edges = np.unique(np.concatenate([edges_of(past, 16), edges_of(case.history.number(other).pooled, 16)]))
         counts = np.bincount(np.searchsorted(edges, past, side="right"), minlength=len(edges) + 1) + 0.5
         logs = np.log(counts / counts.sum())
 
         def of_numbers(name: str) -> Floats:
             values = case.numbers(name)
-            return np.where(np.isfinite(values), logs[np.searchsorted(edges, values, side="right")], 0.0)
+            mass = logs[np.searchsorted(edges, values, side="right")]
+            if number.has_lattice:
+                mass = mass + np.where(number.seen(values), 0.0, _UNSEEN)
+            return np.where(np.isfinite(values), mass, 0.0)
 
         return of_numbers
     words = case.history.words(column)
@@ -78,6 +86,10 @@ def _log_mass(case: Case, column: str, other: str) -> Callable[[str], Floats]:
         return np.array([0.0 if v is None else share.get(v, unseen) for v in case.words(name)])
 
     return of_words
+
+
+def _beyond(case: Case, column: str) -> float:
+    return case.unusual(column) if case.kinds[column] in NUMBERS else case.shape(column)
 
 
 def _exchange(a: str, b: str, affected: Mask) -> Callable[[Case], Case]:

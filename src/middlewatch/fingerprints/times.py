@@ -41,6 +41,8 @@ def _stale(case: Case, column: str) -> Iterator[Candidate]:
         before = [_distinct(one[int(start * len(one)) :]) for one in case.history.raw(column) if len(one) >= 0.8 * case.rows]
         if len(before) < limits.MIN_PAST or min(before) < 6 or not 1 < now <= min(before) / limits.STALE:
             continue
+        if not _familiar(case, column, rows):
+            return  # values never seen before: not an old value that stays
         last = values[-max(span(case), case.rows // 4) :]
         allowed = np.unique(last[_known(last)] if last.dtype == np.float64 else last[_known(last)].astype(str))
         fits = np.isin(values if values.dtype == np.float64 else values.astype(str), allowed) | ~_known(values)
@@ -59,6 +61,14 @@ def _stale(case: Case, column: str) -> Iterator[Candidate]:
             proof=f"no new value of {column} since then",
         )  # fmt: skip
         return
+
+
+def _familiar(case: Case, column: str, values: np.ndarray) -> bool:
+    known = values[_known(values)]
+    if case.kinds[column] in NUMBERS:
+        past = case.history.number(column)
+        return not past.has_lattice or float(past.seen(known).mean()) > 0.5
+    return float(np.isin(known.astype(str), case.history.words(column).names).mean()) > 0.9
 
 
 def _difference(frame: pl.DataFrame, values: Floats) -> Floats:

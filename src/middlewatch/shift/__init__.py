@@ -28,7 +28,6 @@ from .channels import (
     facts_of,
     facts_of_column,
     rate,
-    score,
     shape,
 )
 from .watch import FIRM, HISTORY, LEARN, MIN_REFERENCE, RECUT, REFERENCE, Reading, Verdict, Watch
@@ -54,6 +53,5 @@ __all__ = [
     "facts_of",
     "facts_of_column",
     "rate",
-    "score",
     "shape",
 ]

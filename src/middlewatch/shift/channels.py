@@ -217,11 +217,6 @@ def _angle(share: float) -> float:
     return math.asin(math.sqrt(min(max(share, 0.0), 1.0)))
 
 
-def score(value: float, worst: float, floor: float) -> float:
-    """log(value / worst so far), the worst being at least `floor`: above 0 is beyond everything seen."""
-    return math.log(max(value, 1e-6) / max(worst, floor))
-
-
 def alarm_line(past: Sequence[float], k: float) -> float:
     """The level that the highest scores have passed `k` times in `past` (at least two values, oldest first).
 

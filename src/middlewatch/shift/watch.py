@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from statistics import median
 from typing import Any, Literal
@@ -29,7 +29,6 @@ from .channels import (
     join,
     off,
     rate,
-    score,
     shape,
     widen,
 )
@@ -53,6 +52,7 @@ NOVEL = 0.001
 OFF_LATTICE = 0.2
 FLOOR_LATTICE = 0.1
 UNUSUAL_VOLUME = 2.0
+LEAST = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +152,16 @@ class _Signal:
         return _Signal(rate(max(now, usual) if rising else now, usual, n), floor, now, usual)
 
 
+@dataclass(frozen=True, slots=True)
+class _Heights:
+    """Channels that have a past: `worst` of it, `score` and `lasting` as in Reading, in the order of `keys`."""
+
+    keys: Sequence[Key] = ()
+    worst: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    score: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    lasting: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+
 class Watch:
     """The past windows of one model, as much as judging the next one needs.
 
@@ -164,9 +174,12 @@ class Watch:
         self.days = days
         self.reference = REFERENCE if days == 1 else REFERENCE_WEEKS
         self._windows: list[Mapping[str, Facts]] = []
-        self._values: list[Mapping[Key, float]] = []
+        # Values of the last windows, a row each, a column for every channel ever met; -1 where it said nothing.
+        self._places: dict[Key, int] = {}
+        self._values: NDArray[np.float64] = np.zeros((0, 0))
         self._highest: list[tuple[float, float]] = []
         self._rows: list[tuple[date, int]] = []
+        self._steps = 0
         self._seen: dict[str, Seen] = {}
         self._lattice: dict[str, NDArray[Any] | None] = {}
         self._cuts: dict[str, Cut] = {}
@@ -186,25 +199,24 @@ class Watch:
         return twin
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return self._steps
 
     def look(self, start: date, facts: Mapping[str, Facts]) -> Verdict:
         """Judge a window against the past without learning it."""
         self._recut(start)
-        signals = self._signals(facts)
+        signals = self._signals(facts, self._fresh(facts))
         readings = self._readings(signals)
         m = max((one.score for one in readings), default=None)
         p = max((one.lasting for one in readings), default=None)
-        k = self.budget / 2 * min(len(self._highest), HISTORY) * self.days / 30
+        k = self.budget / 2 * len(self._highest) * self.days / 30
         m_line = p_line = None
         if len(self._highest) >= LEARN:
-            m_line = alarm_line([one for one, _ in self._highest[-HISTORY:]], k)
-            p_line = alarm_line([one for _, one in self._highest[-HISTORY:]], k)
-        rows = max((one.rows for one in facts.values()), default=0)
+            m_line = alarm_line([one for one, _ in self._highest], k)
+            p_line = alarm_line([one for _, one in self._highest], k)
         state: State = "learning" if m_line is None else "provisional" if len(self) < FIRM else "judged"
         return Verdict(
             start=start,
-            rows=rows,
+            rows=_rows(facts),
             state=state,
             alarm=_above(m, m_line) or _above(p, p_line),
             history=len(self),
@@ -217,24 +229,27 @@ class Watch:
             usual_rows=self._usual_rows(start),
         )
 
-    def step(self, start: date, facts: Mapping[str, Facts]) -> Verdict:
-        """Judge a window, then learn it."""
-        verdict = self.look(start, facts)
+    def step(self, start: date, facts: Mapping[str, Facts]) -> None:
+        """Learn a window."""
+        self._recut(start)
+        fresh = self._fresh(facts)
         if len(self._windows) >= MIN_REFERENCE:
-            self._values = [*self._values, verdict.values][-(HISTORY + 1) :]
-            if verdict.m is not None and verdict.p is not None:
-                self._highest = [*self._highest, (verdict.m, verdict.p)][-HISTORY:]
-        self._freshness = [*self._freshness, self._fresh(facts)][-self.reference :]
+            signals = self._signals(facts, fresh)
+            heights = self._heights(signals)
+            if heights.keys:
+                highest = (float(heights.score.max()), float(heights.lasting.max()))
+                self._highest = [*self._highest, highest][-HISTORY:]
+            self._learn({key: signal.value for key, signal in signals.items()})
+        self._freshness = [*self._freshness, fresh][-self.reference :]
         self._windows = [*self._windows, facts][-HISTORY:]
-        self._rows.append((start, verdict.rows))
-        self._counts.append(self._count(facts))
-        del self._counts[: -self.reference]
+        self._rows = [*self._rows, (start, _rows(facts))][-(FIRM + HISTORY) :]
+        self._steps += 1
+        self._counts = [*self._counts, self._count(facts)][-self.reference :]
         for name, one in facts.items():
             if (wider := widen(self._seen.get(name), one)) is not None:
                 self._seen[name] = wider
             if one.values is not None:
                 self._lattice[name] = join(self._lattice.get(name, one.values[0][:0]), one.values[0])
-        return verdict
 
     # ------------------------------------------------------------------ inside
 
@@ -262,7 +277,7 @@ class Watch:
     def _count(self, facts: Mapping[str, Facts]) -> dict[str, Ints | None]:
         return {name: self._cuts[name].count(one) for name, one in facts.items() if name in self._cuts}
 
-    def _signals(self, facts: Mapping[str, Facts]) -> dict[Key, _Signal]:
+    def _signals(self, facts: Mapping[str, Facts], fresh: Mapping[Key, float]) -> dict[Key, _Signal]:
         """What every channel of every column says of a window."""
         found: dict[Key, _Signal] = {}
         past = self._windows[-self.reference :]
@@ -283,7 +298,7 @@ class Watch:
             if one.pairs >= MIN_ROWS:
                 usual = _ratio((it.repeats, it.pairs) for it in known)
                 found[name, "repeat"] = _Signal.of(one.repeats / one.pairs, usual, one.pairs)
-        for (name, channel), now in self._fresh(facts).items():
+        for (name, channel), now in fresh.items():
             before = [held[name, channel] for held in self._freshness if (name, channel) in held]
             n = facts[name].n
             if n < MIN_ROWS or not before:
@@ -317,35 +332,51 @@ class Watch:
                 found[name, "lattice"] = strange / one.n
         return found
 
-    def _readings(self, signals: Mapping[Key, _Signal]) -> tuple[Reading, ...]:
-        held = self._values[-HISTORY:]
-        if len(held) < MIN_VALUES:
-            return ()
-        last = held[-1]
-        base: dict[Key, float] = {}
-        for window in held[:-1]:
-            for key, value in window.items():
-                if value > base.get(key, -1.0):
-                    base[key] = value
-        readings = []
-        for key, signal in signals.items():
-            if key not in base:
-                continue
-            worst = max(base[key], last.get(key, 0.0))
+    def _learn(self, values: Mapping[Key, float]) -> None:
+        fresh = [key for key in values if key not in self._places]
+        if fresh:
+            self._places |= {key: len(self._places) + at for at, key in enumerate(fresh)}
+        grown = np.full((min(len(self._values), HISTORY - 1) + 1, len(self._places)), -1.0)
+        grown[:-1, : self._values.shape[1]] = self._values[-(HISTORY - 1) :]
+        for key, value in values.items():
+            grown[-1, self._places[key]] = value
+        self._values = grown
+
+    def _heights(self, signals: Mapping[Key, _Signal]) -> _Heights:
+        """Every channel that has a past, against it."""
+        if len(self._values) < MIN_VALUES:
+            return _Heights()
+        before = self._values[:-1].max(axis=0)
+        keys = [key for key in signals if key in self._places and before[self._places[key]] >= 0]
+        places = [self._places[key] for key in keys]
+        value = np.array([signals[key].value for key in keys])
+        floor = np.array([signals[key].floor for key in keys])
+        last = np.maximum(self._values[-1, places], 0.0)
+        base = np.maximum(before[places], floor)
+        worst = np.maximum(base, last)
+        return _Heights(
+            keys,
+            worst,
+            np.log(np.maximum(value, LEAST) / worst),
             # Both windows against what came before the two: yesterday's fault must not excuse today's.
-            lasting = score(min(signal.value, last.get(key, 0.0)), base[key], signal.floor)
-            readings.append(
-                Reading(
-                    column=key[0],
-                    channel=key[1],
-                    value=signal.value,
-                    worst=max(worst, signal.floor),
-                    score=score(signal.value, worst, signal.floor),
-                    lasting=lasting,
-                    now=signal.now,
-                    usual=signal.usual,
-                )
+            np.log(np.maximum(np.minimum(value, last), LEAST) / base),
+        )
+
+    def _readings(self, signals: Mapping[Key, _Signal]) -> tuple[Reading, ...]:
+        heights = self._heights(signals)
+        readings = [
+            Reading(
+                column=key[0],
+                channel=key[1],
+                value=signals[key].value,
+                worst=float(heights.worst[at]),
+                score=float(heights.score[at]),
+                lasting=float(heights.lasting[at]),
+                now=signals[key].now,
+                usual=signals[key].usual,
             )
+            for at, key in enumerate(heights.keys)
+        ]
         return tuple(sorted(readings, key=lambda one: (-one.height, one.column, one.channel)))
 
     def _usual_rows(self, start: date) -> float | None:
@@ -353,6 +384,10 @@ class Watch:
         at = bisect_right(self._rows, (start, 0))
         same = [rows for day, rows in self._rows[max(at - 56, 0) : at] if day.weekday() == start.weekday()]
         return float(median(same)) if len(same) >= 4 else None
+
+
+def _rows(facts: Mapping[str, Facts]) -> int:
+    return max((one.rows for one in facts.values()), default=0)
 
 
 def _above(height: float | None, line: float | None) -> bool:

@@ -1,0 +1,193 @@
+"""Logged rows on another version: what it would have answered, and whether that would be better.
+
+Trees answer the same row the same way for ever, so a replay is proof where a statistic is a hint.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from . import data, gate, metrics, model, predictions
+from .targets import target_of
+
+if TYPE_CHECKING:
+    from .metrics import Task
+    from .predictors import Predictor
+    from .project import Project
+
+Floats = NDArray[np.float64]
+
+REPLAYED_ROWS = 500
+# Days of own history that say what is usual.
+USUAL_DAYS = 14
+# A rollback helps where it takes back at least this share of the shift.
+HELPS = 0.5
+# Fewer rows than this after both were trained say too little of which is better.
+LEAST_HOLDOUT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Replayer:
+    """A loaded version: `scores` of a frame of observations or typed rows, (n,) or (n, classes)."""
+
+    version: model.ModelVersion
+    predictor: Predictor
+
+    def scores(self, rows: pl.DataFrame) -> Floats:
+        """Score rows; an input that they do not have is missing in all of them."""
+        absent = [pl.lit(None).alias(name) for name in self.version.encoding.names if name not in rows.columns]
+        matrix = self.version.encoding.encode(rows.with_columns(absent) if absent else rows)
+        return self.predictor.batch(matrix, threads=os.cpu_count() or 1)
+
+    def shown(self, rows: pl.DataFrame) -> Floats:
+        """The number a caller is shown (`mw.score`): the score, or the likeliest class' probability; (n,)."""
+        scores = self.scores(rows)
+        return scores if scores.ndim == 1 else scores.max(axis=1)
+
+    def decisions(self, rows: pl.DataFrame) -> NDArray[Any]:
+        """What follows from the score: over the threshold, the class, or the value itself; (n,)."""
+        task: Task = self.version.schema.task
+        return metrics.decisions(task, self.scores(rows), self.version.threshold)
+
+
+def load(project: Project, name: str, version: str) -> Replayer:
+    """A version ready to answer again. Raises NotFound, Refused where it no longer answers its golden rows."""
+    found = model.load(project.store, name, version)
+    return Replayer(found, model.predictor(project.store, found))
+
+
+def missing_inputs(project: Project, name: str, wanted: model.ModelVersion) -> list[str]:
+    """Inputs of a version that callers do not send today, in words: the live version does not ask for them."""
+    live = project.journal(name).live()
+    if live is None or not model.ours(live):
+        return []
+    asked = set(model.load(project.store, name, live).encoding.names)
+    return [
+        f"{wanted.version} needs {column}, which callers do not send"
+        for column in wanted.encoding.names
+        if column not in asked
+    ]
+
+
+def compare_on_holdout(
+    project: Project, champion: model.ModelVersion, candidate: model.ModelVersion
+) -> list[gate.Verdict]:
+    """Both on the newer one's rows that came after both were trained: the gate's lines against a champion.
+
+    Where there are too few such rows, that is a failed line: on rows that one of the two has learnt, it would win.
+    """
+    ends = [str(one.manifest["trained_until"] or "") for one in (champion, candidate)]
+    newer = candidate if ends[1] >= ends[0] else champion
+    rows = data.frame(project.store, newer.model, newer.data)
+    if newer.schema.time and max(ends):
+        rows = rows.filter(pl.col(newer.schema.time) > datetime.fromisoformat(max(ends)))
+    truth = target_of(rows, newer.schema)
+    rows, truth = rows.filter(pl.Series(np.isfinite(truth))), truth[np.isfinite(truth)]
+    if truth.size < LEAST_HOLDOUT:
+        few = f"{truth.size} rows came after both were trained, {LEAST_HOLDOUT} are needed to compare them"
+        return [gate.verdict("not_worse", False, few)]
+    replayers = [Replayer(one, model.predictor(project.store, one)) for one in (champion, candidate)]
+    old, new = (one.scores(rows) for one in replayers)
+    return gate.against_scores(
+        newer.schema.task,
+        truth,
+        old,
+        new,
+        wanted=project.settings(newer.model).gate,
+        champion_inputs=champion.encoding.names,
+        challenger_inputs=candidate.encoding.names,
+    )
+
+
+def would_help(project: Project, name: str, version: str, *, rows: int = REPLAYED_ROWS) -> dict[str, Any]:
+    """The last logged requests on another version: mean scores, decisions that differ, and a verdict in words.
+
+    A rollback helps where predictions have left what is usual and the other version's lie at least half way back.
+    Usual is what was served on the days before, marked-bad days and the replayed rows' own days left out. The
+    distance is Wasserstein's, in score units. `helps` is None where there is nothing to cure or to compare with.
+    """
+    recent = latest(project, name, rows)
+    if not recent.height:
+        return {"rows": 0, "helps": None, "verdict": "nothing is logged that could be replayed"}
+    other = load(project, name, version)
+    then = other.shown(recent)
+    now = recent["mw.score"].to_numpy()
+    live = project.journal(name).live()
+    changed = _changed(project, name, live, other, recent)
+    facts: dict[str, Any] = {
+        "rows": recent.height,
+        "version": version,
+        "score_now": float(now.mean()),
+        "score_then": float(then.mean()),
+        "decisions_changed": changed,
+        "helps": None,
+    }
+    usual = _usual_days(project, name, before=recent["mw.time"].min())
+    if len(usual) < 2:
+        return {**facts, "verdict": "too little history to say whether that is better"}
+    pooled = np.concatenate(usual)
+    worst = max(distance(day, pooled) for day in usual)
+    gone, left = distance(now, pooled), distance(then, pooled)
+    facts |= {"score_usual": float(pooled.mean()), "distance_now": gone, "distance_then": left, "distance_usual": worst}
+    if gone <= worst:
+        return {**facts, "verdict": "predictions are as usual: there is nothing to cure"}
+    share = 1 - left / gone
+    facts["helps"] = bool(share >= HELPS)
+    word = f"takes back {share:.0%} of the shift" if share > 0 else "takes back nothing of the shift"
+    if facts["helps"]:
+        return {**facts, "verdict": f"rolling back to {version} would help: it {word}"}
+    return {**facts, "verdict": f"rolling back to {version} would not help: it {word}"}
+
+
+def latest(project: Project, name: str, rows: int) -> pl.DataFrame:
+    """The newest logged predictions by received time, oldest first; reads back day by day until there are enough."""
+    store, spool = project.store, project.spool(name)
+    seen = predictions.read(store, spool, name, since=None, until=None, by="received", columns=["mw.id", "mw.received"])
+    if not seen.height:
+        return seen
+    first = seen.sort("mw.received", "mw.id").tail(rows)["mw.received"][0]
+    whole = predictions.read(store, spool, name, since=first, until=None, by="received")
+    return whole.sort("mw.received", "mw.id").tail(rows)
+
+
+def distance(a: Floats, b: Floats) -> float:
+    """Wasserstein's distance of two samples: the mean gap between their quantiles, in their own unit."""
+    at = np.linspace(0.005, 0.995, 100)
+    return float(np.abs(np.quantile(a, at) - np.quantile(b, at)).mean())
+
+
+def _changed(project: Project, name: str, live: str | None, other: Replayer, rows: pl.DataFrame) -> int | None:
+    """Rows on which the two versions decide differently; None where decisions are values (regression)."""
+    if live is None or not model.ours(live) or other.version.task == "regression":
+        return None
+    return int((load(project, name, live).decisions(rows) != other.decisions(rows)).sum())
+
+
+def _usual_days(project: Project, name: str, *, before: Any) -> Sequence[Floats]:
+    """Scores as served (or out of fold) on the newest whole days before a moment, days with marked rows left out."""
+    spans = project.incidents(name).bad_spans()
+    incidents = [one.since for one in project.incidents(name).active() if one.since]
+    windows = project.windows(name)
+    # Rows of a running incident are no yardstick for it.
+    limit = min([before, *(datetime.fromisoformat(one) for one in incidents)])
+    found: list[Floats] = []
+    for day in reversed(windows.days()):
+        start = datetime.fromisoformat(f"{day.isoformat()}T00:00:00+00:00")
+        if start + timedelta(days=1) > limit or any(
+            span.since[:10] <= day.isoformat() < span.until[:10] for span in spans
+        ):
+            continue
+        sample = windows.day(day).sample
+        if sample.height:
+            found.append(sample["mw.score"].drop_nulls().to_numpy())
+        if len(found) == USUAL_DAYS:
+            break
+    return found
