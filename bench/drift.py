@@ -123,6 +123,10 @@ def _whole(column: pl.Expr) -> pl.Expr:
     return column.round().cast(pl.Int64)
 
 
+def _moved(by: float, whole: bool) -> Callable[[pl.Expr], pl.Expr]:
+    return (lambda column: _whole(column + by)) if whole else (lambda column: column + by)
+
+
 def faults(spread: Mapping[str, float]) -> list[tuple[str, str, str, Change]]:
     """(group, name, column, change): the 64 faults of the design's measurement, as far as they were described."""
     found: list[tuple[str, str, str, Change]] = [
@@ -159,18 +163,16 @@ def faults(spread: Mapping[str, float]) -> list[tuple[str, str, str, Change]]:
         ("rows", "other population 30 %", "(rows)", _population(0.3)),
         ("shuffle", "shuffled", "distance", _shuffle),
     ]
-    for name in ("plane_year", "temp", "distance", "carrier"):
-        for share in (0.05, 0.2, 0.5):
-            found.append(("nulls", f"nulls {share:.0%}", name, _part(name, share, None)))
-    for name in ("distance", "plane_year", "seats", "temp", "humid"):
-        for size in (0.1, 0.25, 0.5, 1.0):
-            by = size * spread[name]
-            change = (
-                (lambda by: lambda c: c + by)(by)
-                if KINDS[name] == "number"
-                else (lambda by: lambda c: _whole(c + by))(by)
-            )
-            found.append(("shift", f"shift {size:g} sd", name, _column(name, change)))
+    found += [
+        ("nulls", f"nulls {share:.0%}", name, _part(name, share, None))
+        for name in ("plane_year", "temp", "distance", "carrier")
+        for share in (0.05, 0.2, 0.5)
+    ]
+    found += [
+        ("shift", f"shift {size:g} sd", name, _column(name, _moved(size * spread[name], KINDS[name] == "whole")))
+        for name in ("distance", "plane_year", "seats", "temp", "humid")
+        for size in (0.1, 0.25, 0.5, 1.0)
+    ]
     return found
 
 
