@@ -169,8 +169,7 @@ class Incidents:
         for number, key in enumerate(sorted(keys), start=1):
             plain = msgspec.json.decode(self.store.get(key), type=dict[str, Any])
             events.append(
-                Event(n=number, kind=plain["kind"], at=plain["at"], actor=plain["actor"],
-                facts=plain["facts"])
+                Event(n=number, kind=plain["kind"], at=plain["at"], actor=plain["actor"], facts=plain["facts"])
             )
         return fold(n, self.model, events)
 
