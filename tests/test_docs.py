@@ -10,8 +10,7 @@ import pytest
 from typer.main import get_command
 
 from middlewatch import config
-from middlewatch.cli import live, operate, start  # noqa: F401  (each registers its verbs)
-from middlewatch.cli.run import app
+from middlewatch.cli import app
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

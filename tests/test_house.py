@@ -18,19 +18,21 @@ DOCS = ROOT.parent.parent / "docs"
 # From the ground up; a module imports only from lower floors, packages count as one room.
 # docs/architecture.md says what lives where.
 FLOORS: list[set[str]] = [
-    {"errors", "findings", "times"},
-    {"config", "metrics", "predictors", "targets", "schema", "store", "tables"},
-    {"encoding", "infer", "journal", "profiles", "notes", "versions", "gate", "learners"},
-    {"checks", "shift", "fingerprints", "charts", "flights"},
-    {"data", "model", "predictions", "windows", "incidents"},
-    {"project"},
-    {"observations"},
-    {"replay", "history"},
-    {"train", "releases", "serve", "monitor", "why", "score", "status", "doctor", "initialise"},
-    {"retrain"},
+    {"errors", "findings"},
+    {"times"},
+    {"cells", "charts", "config", "metrics", "predictors", "spool", "store", "tables"},
+    {"schema"},
+    {"encoding", "flights", "gate", "journal", "learners", "notes", "profiles", "requests", "targets", "versions"},
+    {"checks", "fingerprints", "infer", "shift"},
+    {"data", "incidents", "model", "predictions", "windows"},
+    {"observations", "project"},
+    {"history", "replay"},
+    {"building", "doctor", "initialise", "releases", "score", "serve", "status", "train", "why"},
+    {"monitor", "retrain"},
     {"library"},
     {"web"},
-    {"cli", "demo"},
+    {"demo"},
+    {"cli"},
     {"__init__", "__main__"},
 ]
 # Reasons stand beside the numbers; without one, the file or function is to be cut.
@@ -50,7 +52,7 @@ def room(module: str) -> str:
     return module.partition(".")[0]
 
 
-def imports(module: str, tree: ast.Module) -> set[str]:
+def imports(module: str, tree: ast.Module, known: set[str]) -> set[str]:
     """Modules of the house that a module imports, those inside functions included; type checking ones are not."""
     skipped = {
         id(inner)
@@ -71,8 +73,9 @@ def imports(module: str, tree: ast.Module) -> set[str]:
                 stem = (node.module or "").split(".")[1:]
             else:
                 continue
-            found.add(".".join(one for one in stem if one) or "")
-            found |= {".".join([*(one for one in stem if one), alias.name]) for alias in node.names}
+            names = {".".join([*(one for one in stem if one), alias.name]) for alias in node.names}
+            # `from . import checks` is about the module, `from .checks import check` about its home.
+            found |= names if names <= known else names | {".".join(one for one in stem if one)}
         elif isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[2] for alias in node.names if alias.name.startswith("middlewatch.")}
     return found
@@ -80,13 +83,13 @@ def imports(module: str, tree: ast.Module) -> set[str]:
 
 def graph() -> dict[str, set[str]]:
     trees = modules()
-    known = set(trees)
+    known = set(trees) | {name.removesuffix(".__init__") for name in trees}
 
     def home(name: str) -> str | None:
-        return name if name in known else f"{name}.__init__" if f"{name}.__init__" in known else None
+        return name if name in trees else f"{name}.__init__" if f"{name}.__init__" in trees else None
 
     return {
-        module: {target for one in imports(module, tree) if one and (target := home(one)) and target != module}
+        module: {target for one in imports(module, tree, known) if one and (target := home(one)) and target != module}
         for module, tree in trees.items()
     }
 
@@ -163,7 +166,7 @@ HEAVY = "{'polars', 'numpy', 'lightgbm', 'pandas', 'sklearn', 'pyarrow', 'obstor
     "code",
     [
         "import middlewatch",
-        "import middlewatch.cli.run, middlewatch.cli.start, middlewatch.cli.live, middlewatch.cli.operate",
+        "import middlewatch.cli",
         "import middlewatch.project, middlewatch.status",
         "import middlewatch.serve.run",
     ],

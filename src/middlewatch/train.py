@@ -134,8 +134,7 @@ def train(
     split = _split(usable, schema, encoding, champion)
     progress(f"growing trees on {split.cut:,} rows, {len(encoding.names)} columns")
     grown = _grow(schema, split, encoding, seed)
-    limit = _latency_limit(project, name)
-    gate_lines = _gate_alone(schema, split, grown, limit)
+    gate_lines = _gate_alone(schema, split, grown, project.settings(name).gate.latency_us)
     if champion is not None:
         loaded = model.predictor(project.store, champion)
         old = loaded.batch(champion.encoding.encode(split.frame[split.cut :]))
@@ -161,14 +160,7 @@ def train(
         "seed": seed,
         **_record(schema, split, grown),
     }
-    files = {
-        "model.txt": grown.text,
-        "schema.toml": schema.to_toml().encode(),
-        "encoding.json": json.dumps(encoding.to_dict()).encode(),
-        "golden.json": json.dumps(grown.golden).encode(),
-        "env.txt": "\n".join(_packages()).encode(),
-    }
-    version = model.publish(project.store, name, files=files, manifest=manifest, now=now, actor=actor)
+    version = model.publish(project.store, name, files=_files(schema, grown), manifest=manifest, now=now, actor=actor)
     if schema.time:
         progress("scoring the training days by models that have not seen them, as history for the monitor")
         _keep_history(project, name, schema, split, grown, version, now)
@@ -323,10 +315,6 @@ def _latency(predictor: Predictor, matrix: Floats, rounds: int = 100) -> float:
     return float(np.median(spent))
 
 
-def _latency_limit(project: Project, name: str) -> float:
-    return float(project.settings(name).gate.latency_us)
-
-
 def _gate_alone(schema: Schema, split: _Split, grown: _Grown, latency_limit: float) -> list[gate.Verdict]:
     first = metrics.METRICS[schema.task][0]
     mean = metrics.baseline(schema.task, split.target[: split.cut], split.truth.size)
@@ -339,6 +327,16 @@ def _gate_alone(schema: Schema, split: _Split, grown: _Grown, latency_limit: flo
         latency_us=grown.latency,
         latency_limit_us=latency_limit,
     )
+
+
+def _files(schema: Schema, grown: _Grown) -> dict[str, bytes]:
+    return {
+        "model.txt": grown.text,
+        "schema.toml": schema.to_toml().encode(),
+        "encoding.json": json.dumps(grown.encoding.to_dict()).encode(),
+        "golden.json": json.dumps(grown.golden).encode(),
+        "env.txt": "\n".join(_packages()).encode(),
+    }
 
 
 def _record(schema: Schema, split: _Split, grown: _Grown) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 from typer.core import TyperGroup
 
-from ..errors import MiddlewatchError, UsageError, nearest
-from .output import Answer, show, show_error
+from ..errors import UsageError, nearest
+from .output import Answer, show
 
 if TYPE_CHECKING:
     from ..library import Handle
@@ -135,46 +134,3 @@ def verb(group: str, *, name: str | None = None) -> Callable[[Callable[..., Answ
         return run
 
     return wrap
-
-
-def main() -> None:
-    """Entry point of `middlewatch` and `mw`."""
-    from . import live, operate, start  # noqa: F401  (each registers its verbs)
-
-    arguments = sys.argv[1:]
-    as_json, debug = "--json" in arguments, "--debug" in arguments
-    try:
-        code = app(standalone_mode=False, prog_name="middlewatch")
-    except MiddlewatchError as error:
-        if debug:
-            raise
-        code = show_error(error, as_json=as_json)
-    except typer.Abort:
-        print("stopped; nothing was left half-written", file=sys.stderr)
-        code = 130
-    except KeyboardInterrupt:
-        print("\nstopped; nothing was left half-written", file=sys.stderr)
-        code = 130
-    except BrokenPipeError:
-        # The reader went away (`| head`): the rest has nobody to go to.
-        sys.stderr.close()
-        code = 0
-    except Exception as error:
-        if debug:
-            raise
-        code = _unexpected(error, as_json)
-    sys.exit(code or 0)
-
-
-def _unexpected(error: Exception, as_json: bool) -> int:
-    # Typer's own usage errors carry an exit code and print themselves well.
-    if hasattr(error, "format_message") and hasattr(error, "exit_code"):
-        text = str(error.format_message())
-        context = getattr(error, "ctx", None)
-        path = context.command_path if context else "middlewatch"
-        return show_error(UsageError(text, fix=f"{path} --help"), as_json=as_json)
-    bug = MiddlewatchError(
-        f"this is our bug: {type(error).__name__}: {error}",
-        fix="run it again with --debug and send us the traceback",
-    )
-    return show_error(bug, as_json=as_json)
