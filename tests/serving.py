@@ -176,17 +176,22 @@ class Server:
 
     def __init__(self, root: Path, *, env: dict[str, str] | None = None, before: str = "", **options: Any) -> None:
         arguments = {"host": "127.0.0.1", "port": 0, **options}
-        code = (
-            f"import json, sys\n{before}\nfrom middlewatch.project import Project\nfrom middlewatch.serve.run import serve\n"
-            f"serve(Project.open({str(root)!r}), announce=lambda facts: print(json.dumps(facts), flush=True), **{arguments!r})"
-        )
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", code],
-            stdout=subprocess.PIPE,
-            stderr=(root / "serve.log").open("ab"),
-            text=True,
-            env={**os.environ, "PYTHONPATH": SRC, **(env or {})},
-        )
+        code = f"""
+import json
+{before}
+from middlewatch.project import Project
+from middlewatch.serve.run import serve
+def announce(facts): print(json.dumps(facts), flush=True)
+serve(Project.open({str(root)!r}), announce=announce, **{arguments!r})
+"""
+        with (root / "serve.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", code],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env={**os.environ, "PYTHONPATH": SRC, **(env or {})},
+            )
         self._log = root / "serve.log"
         line = self.process.stdout.readline() if self.process.stdout else ""
         if not line:
