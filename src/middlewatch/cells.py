@@ -22,9 +22,11 @@ FALSE_WORDS = ("false", "no", "f", "n", "0", "0.0")
 
 # A date, then perhaps a clock, then perhaps a zone. Day-first and month-first dates are not guessed.
 _TIME = (
-    r"^(\d{4})[-/](\d{2})[-/](\d{2})(?:[T ](\d{2}:\d{2})(:\d{2}(?:[.,]\d{1,9})?)?"
-    r"(?:\s?(Z|z|UTC|[+-]\d{2}(?::?\d{2})?))?)?$"
+    r"^[0-9]{4}[-/][0-9]{2}[-/][0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?"
+    r"(?:\s?(?:Z|z|UTC|[+-][0-9]{2}(?::?[0-9]{2})?))?)?$"
 )
+_USUAL_FORMATS = ("%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f")
+_OTHER_FORMATS = (*_USUAL_FORMATS[:2], "%Y-%m-%dT%H:%M%#z", "%Y-%m-%dT%H:%M", "%Y-%m-%dT")
 _WIDEST = 2.0**63
 
 
@@ -100,7 +102,16 @@ def numbers(text: pl.Expr, decimal: str = ".") -> pl.Expr:
 
 def wholes(text: pl.Expr, decimal: str = ".") -> pl.Expr:
     """Text as Int64, exact to all digits; `12.0` and `1e3` count as whole, `0.5` is null."""
-    return pl.coalesce(text.str.strip_chars().cast(pl.Int64, strict=False), _whole_floats(numbers(text, decimal)))
+
+    def parse(texts: pl.Series) -> pl.Series:
+        bare = texts.alias("").str.strip_chars()
+        exact = bare.cast(pl.Int64, strict=False)
+        if exact.null_count() == bare.null_count():
+            return exact
+        other = pl.select(_whole_floats(numbers(pl.lit(bare), decimal))).to_series()
+        return exact.zip_with(exact.is_not_null(), other)
+
+    return text.map_batches(parse, return_dtype=pl.Int64, is_elementwise=True)
 
 
 def booleans(text: pl.Expr) -> pl.Expr:
@@ -117,16 +128,38 @@ def booleans(text: pl.Expr) -> pl.Expr:
 
 def times(text: pl.Expr, zone: str) -> pl.Expr:
     """ISO 8601 text as Datetime[us, UTC], each cell with its own offset or none; null for anything else."""
-    parts = text.str.strip_chars().str.extract_groups(_TIME).struct
-    day, month, year = parts.field("3"), parts.field("2"), parts.field("1")
-    clock = pl.concat_str(parts.field("4").fill_null("00:00"), parts.field("5").fill_null(":00").str.replace(",", "."))
-    local = pl.concat_str(year, pl.lit("-"), month, pl.lit("-"), day, pl.lit("T"), clock)
-    offset = parts.field("6").replace({"UTC": "Z", "z": "Z"})
-    aware = pl.concat_str(local, offset).str.to_datetime(
-        "%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="us", time_zone="UTC", strict=False
-    )
-    naive = local.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
-    return pl.coalesce(aware, pl.when(offset.is_null()).then(_in_zone(naive, zone)).otherwise(None))
+    return text.map_batches(lambda texts: _times(texts, zone), return_dtype=DTYPES["time"], is_elementwise=True)
+
+
+def _times(texts: pl.Series, zone: str) -> pl.Series:
+    """Each format in turn, on the cells that those before it left over; the usual ones on the text as it is."""
+    bare = texts.alias("").str.strip_chars()
+    moments = pl.Series(texts.name, [None], dtype=DTYPES["time"]).new_from_index(0, texts.len())
+    left = (bare.str.contains(_TIME) & bare.is_not_null()).fill_null(False).arg_true()
+    for formats in (_USUAL_FORMATS, _OTHER_FORMATS):
+        if formats is _OTHER_FORMATS and left.len():
+            cells = pl.select(pl.lit(bare.gather(left)).pipe(_tidied)).to_series()
+            bare = bare.scatter(left, cells)
+        for format in formats:
+            if not left.len():
+                return moments
+            aware = format.endswith("z")
+            parsed = bare.gather(left).str.to_datetime(
+                format, time_unit="us", time_zone="UTC" if aware else None, strict=False
+            )
+            if not aware:
+                parsed = pl.select(_in_zone(pl.lit(parsed), zone)).to_series()
+            done = parsed.is_not_null()
+            moments = moments.scatter(left.filter(done), parsed.filter(done))
+            left = left.filter(~done)
+    return moments
+
+
+def _tidied(text: pl.Expr) -> pl.Expr:
+    """A text of the shape of a time in one spelling: dashes, `T`, a point before the fraction, no space, `Z`."""
+    clock = text.str.slice(11).str.replace(",", ".", literal=True)
+    clock = clock.str.replace(r"\s?(?:z|UTC)$", "Z").str.replace(r"\s([+-])", "$1")
+    return text.str.head(10).str.replace_all("/", "-", literal=True) + "T" + clock
 
 
 def _in_zone(naive: pl.Expr, zone: str) -> pl.Expr:

@@ -7,7 +7,7 @@ Text is sorted into classes (whole, decimal, code with leading zeros, ...) and c
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -49,7 +49,8 @@ class Cells:
             self._add_text(series.cast(pl.String))
 
     def _add_text(self, texts: pl.Series) -> None:
-        counted = pl.DataFrame({"text": texts}).group_by("text").agg(n=pl.len()).with_columns(klass=_class())
+        counted = pl.DataFrame({"text": texts}).group_by("text").agg(n=pl.len())
+        counted = counted.with_columns(_classes(counted["text"]))
         for klass, n in counted.group_by("klass").agg(pl.col("n").sum()).iter_rows():
             self.classes[klass] += n
         for text, n in counted.filter(pl.col("klass") == "word").select("text", "n").iter_rows():
@@ -111,29 +112,32 @@ def read(column: Cells, *, textual: bool) -> Reading:
     return Reading("text", unfit=True, doubts=((40, "of use to a model?", "ignored", f"it holds {dtype}"),))
 
 
-def _class() -> pl.Expr:
-    """The class of each distinct text; each is tried only where those before it do not fit."""
-    bare = pl.col("text").str.strip_chars()
-    folded = bare.str.to_lowercase()
-    return (
-        pl.when(bare.is_null() | (bare == ""))
-        .then(pl.lit("blank"))
-        .when(folded.is_in(list(MISSING_WORDS)))
-        .then(pl.lit("word"))
-        .when(bare.str.contains(r"^[+-]?(?:0|[1-9]\d{0,17})$"))
-        .then(pl.lit("whole"))
-        .when(bare.str.contains(r"^0\d+$") | bare.str.contains(r"^\d{19,}$"))
-        .then(pl.lit("code"))
-        .when(cells.numbers(bare).is_not_null())
-        .then(pl.lit("number"))
-        .when(folded.is_in(list(_BOOLEAN_WORDS)))
-        .then(pl.lit("boolean"))
-        .when(bare.str.contains(r"^[+-]?\d+,\d+$"))
-        .then(pl.lit("comma"))
-        .when(cells.times(bare, "UTC").is_not_null())
-        .then(pl.lit("time"))
-        .otherwise(pl.lit("text"))
-    )
+def _classes(texts: pl.Series) -> pl.Series:
+    """The class of each distinct text; each is tried only on those that none before it fits."""
+    bare = texts.str.strip_chars().fill_null("")
+    classes = pl.Series("klass", ["text"], dtype=pl.String).new_from_index(0, texts.len())
+    left = pl.int_range(texts.len(), eager=True)
+    for klass, fits in _CLASSES:
+        held = bare.gather(left)
+        fitting = pl.select(fits(pl.lit(held))).to_series()
+        if fitting.any():
+            classes = classes.scatter(left.filter(fitting), klass)
+            left = left.filter(~fitting)
+        if not left.len():
+            break
+    return classes
+
+
+_CLASSES: Final[tuple[tuple[str, Callable[[pl.Expr], pl.Expr]], ...]] = (
+    ("blank", lambda text: text == ""),
+    ("word", lambda text: text.str.to_lowercase().is_in(list(MISSING_WORDS))),
+    ("whole", lambda text: text.str.contains(r"^[+-]?(?:0|[1-9][0-9]{0,17})$")),
+    ("code", lambda text: text.str.contains(r"^(?:0[0-9]+|[0-9]{19,})$")),
+    ("number", lambda text: cells.numbers(text).is_not_null()),
+    ("boolean", lambda text: text.str.to_lowercase().is_in(list(_BOOLEAN_WORDS))),
+    ("comma", lambda text: text.str.contains(r"^[+-]?[0-9]+,[0-9]+$")),
+    ("time", lambda text: cells.times(text, "UTC").is_not_null()),
+)
 
 
 def _read_text(column: Cells, *, numbers: bool, times: bool) -> Reading:
