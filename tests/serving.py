@@ -219,6 +219,7 @@ serve(Project.open({str(root)!r}), announce=announce, **{arguments!r})
 
 @contextmanager
 def serving(root: Path, **options: Any) -> Iterator[tuple[Server, Client]]:
+    """A server for the length of a test; killed at the end unless the test has stopped it, which takes longer."""
     server = Server(root, **options)
     client = Client(server.url)
     try:
@@ -226,7 +227,7 @@ def serving(root: Path, **options: Any) -> Iterator[tuple[Server, Client]]:
     finally:
         client.close()
         if server.process.poll() is None:
-            server.stop()
+            server.kill()
 
 
 def wait_until(true: Any, seconds: float = 5.0) -> None:

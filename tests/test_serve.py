@@ -79,6 +79,7 @@ def test_every_task_answers_as_the_model_does_and_is_logged(tmp_path: Path) -> N
         assert "/models/yes/predict" in facts["fix"]
         assert client.ask("POST", "/models/yess/predict", rows[0])[1]["fix"] == 'did you mean "yes"?'
         assert client.predict([], "/models/yes/predict") == {"predictions": []}
+        assert server.stop() == 0
     for name in tasks:
         assert logged(project, name).height == 40
         assert not list(project.spool(name).glob("log@*")), "the server's end leaves the log in the store"
@@ -461,10 +462,11 @@ def test_pages_get_what_is_not_the_apis(tmp_path: Path) -> None:
     before = "import sys; sys.path.insert(0, " + repr(str(Path(__file__).parent)) + "); import test_serve"
     for workers in (1, 2):
         with serving(tmp_path, before=before, workers=workers, env={"PYTHONPATH": f"{SRC}:{Path(__file__).parent}"},
-                     pages=_Named("test_serve.hello_pages")) as (_, client):  # fmt: skip
+                     pages=_Named("test_serve.hello_pages")) as (server, client):  # fmt: skip
             assert client.ask("GET", "/")[1]["text"] == "page / 32"
             assert client.ask("GET", "/readyz")[0] == 200
             assert client.ask("POST", "/models/none/predict", b"{}")[1]["error"] == 'there is no model "none" here'
+            assert server.stop() == 0
 
 
 class _Named:
