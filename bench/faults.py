@@ -22,6 +22,7 @@ import numpy as np
 import polars as pl
 
 from middlewatch import fingerprints
+from middlewatch.fingerprints import thresholds
 from middlewatch.fingerprints.case import NUMBERS
 
 Play = Callable[[pl.DataFrame, np.ndarray, np.random.Generator], pl.DataFrame]
@@ -347,6 +348,16 @@ def windows(stream: Stream, size: int, count: int, seed: int) -> Iterator[tuple[
         yield now, past
 
 
+def matters(stream: Stream, now: pl.DataFrame, broken: pl.DataFrame, rows: int) -> bool:
+    """Does the fault change predictions at all? (Other rows always matter.)"""
+    if broken.height != now.height:
+        return True
+    was, came = now["mw.score"].to_numpy(), stream.score(broken)
+    changed = np.abs(was - came)
+    flips = np.mean((was >= stream.threshold) != (came >= stream.threshold)) if stream.threshold is not None else 0.0
+    return bool(changed.sum() / rows > thresholds.EFFECT_SD * float(stream.rows["mw.score"].std() or 0.0)) or bool(flips > 0.002)
+
+
 def baseline(case: fingerprints.Case) -> str:
     """The column with the largest Jensen-Shannon distance, in units of its worst past window."""
 
@@ -383,9 +394,9 @@ def play(stream: Stream, size: int, clean: int, only: str, say: Callable[[str], 
     case_of = lambda now, history: fingerprints.Case(now, history, stream.score, stream.threshold)  # noqa: E731
     histories = [fingerprints.History(past, stream.kinds) for _, past in drawn]
     for k in range(0 if only else clean):
-        begun = time.perf_counter()
+        begun = time.process_time()
         found = fingerprints.search(case_of(drawn[k][0], histories[k]))
-        tally["clean seconds"].append(time.perf_counter() - begun)
+        tally["clean seconds"].append(time.process_time() - begun)
         named = [c for c in found.causes if c.kind != "drift"]
         tally["false causes"].append(len(named))
         tally["false drift"].append(len(found.causes) - len(named))
@@ -399,9 +410,14 @@ def play(stream: Stream, size: int, clean: int, only: str, say: Callable[[str], 
             rng = np.random.default_rng(k)
             broken = fault.play(now, np.arange(size) >= onset * size, rng)
             case = case_of(broken.with_columns(pl.Series("mw.score", stream.score(broken))), histories[k])
-            begun = time.perf_counter()
+            begun = time.process_time()
             found = fingerprints.search(case)
-            tally["seconds"].append(time.perf_counter() - begun)
+            tally["seconds"].append(time.process_time() - begun)
+            if not matters(stream, now, broken, int(size * (1 - onset))):
+                tally["no effect: silent"].append(not found.causes)
+                for c in found.causes:
+                    say(f"  NO EFFECT {size} onset {onset} {fault.name}: {c.confidence} {c.kind}/{c.form} {c.columns}")
+                continue
             first = found.causes[0] if found.causes else None
             right = first is not None and (not fault.columns or first.column in fault.columns) and (bool(fault.columns) or not first.columns)
             kind = right and first is not None and f"{first.kind}/{first.form}".startswith(fault.kinds)
@@ -446,6 +462,9 @@ def main() -> None:
                 f"{mean['more causes']:6.2f}{onset:7.0f}{len(tally['false causes']):7}{mean['false causes']:7.2f}{mean['false drift']:7.2f}{mean['seconds']:8.2f}",
                 flush=True,
             )
+            quiet = tally["no effect: silent"]
+            if quiet:
+                print(f"{'':15}faults without any effect on predictions: silent in {np.mean(quiet):.0%} of {len(quiet)}")
             for word in ("certain", "likely", "possible"):
                 right = tally[f"right when {word}"]
                 if right:

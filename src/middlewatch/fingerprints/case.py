@@ -213,7 +213,7 @@ class Case:
         for (source, value), rows in self.slices.items():
             if not source.startswith("mw.") or not limits.MIN_ROWS <= rows.sum() <= self.rows - limits.MIN_ROWS:
                 continue
-            worst = limits.SHAPE_FLOOR * 2
+            worst = limits.SHAPE_FLOOR * 3
             for mine, raw in zip(self.history.slice(source, value), self.history.raw(column), strict=True):
                 if limits.MIN_ROWS <= mine.sum() <= len(mine) - limits.MIN_ROWS:
                     worst = max(worst, _apart(past, raw, mine))
@@ -232,6 +232,15 @@ class Case:
                 if value is not None and limits.RATE_ROWS <= count < 0.97 * self.rows:
                     found[column, value] = (values == value).fill_null(False).to_numpy()
         return found
+
+    @cached_property
+    def slice_names(self) -> list[tuple[str, str]]:
+        return list(self.slices)
+
+    @cached_property
+    def slice_masks(self) -> Mask:
+        """(slices, rows), in the order of `slice_names`."""
+        return np.array(list(self.slices.values()))
 
     @cached_property
     def before(self) -> Floats | None:

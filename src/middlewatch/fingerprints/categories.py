@@ -107,7 +107,8 @@ def _mapping(
     covered = float(np.isin(values[affected], list(mapping)).mean()) if mapping else 0.0
     if covered < 0.75:
         joined = _shares_add_up(past, lost, float(affected.sum()) / total) and len(fresh) < len(lost)
-        return ("merged", {}, [past.names[k] for k in lost]) if joined else ("new", {}, [])
+        gone = [name for name, count in zip(past.names, counted, strict=False) if count == 0]
+        return ("merged", {}, gone) if joined else ("new", {}, [])
     return ("renamed" if len(fresh) <= 2 and len(past.names) > len(fresh) else "recoded"), mapping, []
 
 

@@ -51,7 +51,8 @@ def _number(case: Case, column: str) -> Iterator[Candidate]:
         if found is None:
             continue
         place, present, base = found
-        if not (filled or sentinel) and present <= limits.BEYOND * max(base, past.worst_burst(place.rows)) + limits.RATE_FLOOR:
+        burst = base if filled or sentinel else max(base, past.worst_burst(place.rows))
+        if present <= limits.BEYOND * burst + limits.RATE_FLOOR:
             continue  # values of this column are known to come in such bursts
         affected = hits & place.mask
         form = "constant" if present >= limits.PRESENT else "nulls_filled" if filled else "sentinel" if sentinel else "default"
@@ -63,8 +64,8 @@ def _number(case: Case, column: str) -> Iterator[Candidate]:
         }[form]
         yield Candidate(
             kind="fill", form=form, columns=(column,), words=words, affected=affected, place=place,
-            strength=present / (base + limits.RATE_FLOOR), undo=put_draws((column,), affected),
-            holds=rate_holds(hits, present, base), crisp=base < 0.2 * present,
+            strength=present / (burst + limits.RATE_FLOOR), undo=put_draws((column,), affected),
+            holds=rate_holds(hits, present, base), crisp=burst < 0.2 * present,
             fix=f"find out who writes {plain(value)} into {column}" + ("; send null" if form in ("sentinel", "nulls_filled") else ""),
             proof=f"{plain(value)} took at most {percent(base)} of as many rows before", facts={"value": value},
         )  # fmt: skip

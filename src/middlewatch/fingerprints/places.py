@@ -37,13 +37,19 @@ def locate(case: Case, evidence: Floats, *, exclude: Collection[str] = (), slice
     """
     cut = np.clip(np.nan_to_num(evidence), -limits.CLIP, limits.CLIP)
     best = _suffix(cut, np.ones(case.rows, bool), None)
-    for (column, value), rows in case.slices.items():
-        if column in exclude or not slices:
+    if not slices or not case.slices:
+        return best
+    masks = case.slice_masks
+    gains = np.cumsum((masks * cut)[:, ::-1], axis=1).max(axis=1)
+    for k in np.argsort(-gains, kind="stable"):
+        enough = limits.SLICE_GAIN + (best.gain if best is not None else 0.0)
+        if gains[k] <= enough:
+            break
+        named = case.slice_names[k]
+        if named[0] in exclude:
             continue
-        other = _suffix(cut, rows, (column, value))
-        if other is None or other.gain <= limits.SLICE_GAIN:
-            continue
-        if best is None or (other.gain > best.gain + limits.SLICE_GAIN and _named(cut, best, other)):
+        other = _suffix(cut, masks[k], named)
+        if other is not None and (best is None or _named(cut, best, other)):
             best = other
     return best
 
@@ -111,7 +117,8 @@ def _beyond(
         # Carriers, countries and callers differ by nature: a slice is judged by its own past where it has one.
         past_hits = [*past_hits, *_of_slice(case, past_hits, place.slice)]
     base = worst_stretch(past_hits, place.rows)
-    return (place, share, base) if share > limits.BEYOND * base + limits.RATE_FLOOR else None
+    sure = share - limits.SURE * float(np.sqrt(share * (1 - share) / place.rows))
+    return (place, share, base) if sure > limits.BEYOND * base + limits.RATE_FLOOR / 2 else None
 
 
 def _of_slice(case: Case, past_hits: Sequence[Mask], named: tuple[str, str]) -> list[Mask]:

@@ -59,7 +59,7 @@ def fingerprints(case: Case) -> Iterator[Candidate]:
     # The culprit has lost most of its relations; its partners have kept their others.
     column = max(broken, key=lambda c: (len(broken[c]) / (len(broken[c]) + intact[c]), sum(one[0] for one in broken[c])))
     _, partner, now, usual = max(broken[column])
-    if case.kinds[column] in NUMBERS and case.unusual(column) > limits.BEYOND:
+    if case.shape(column) > limits.BEYOND:
         return  # its own distribution changed: another fingerprint's business
     yield from _candidate(case, column, partner, now, usual)
 

@@ -49,11 +49,15 @@ class _Fit:
         self.place = self._located(case)
         if self.place is None or self.place.rows < span(case):
             return
-        self.affected = self._affected(self.place)
-        if self.affected.sum() < limits.RATE_ROWS:
+        inside = self.place.mask & np.isfinite(self.values)
+        for affected in (inside, inside & (self.evidence > 0)):
+            undone = np.where(affected, self.back, self.values)
+            left = past.shape(undone[np.isfinite(undone)]) / past.worst_shape
+            # All rows of the place, unless undoing only those that speak for the map leaves far less behind.
+            if affected.sum() >= limits.RATE_ROWS and (left < 0.5 * self.left and self.left > 0.5):
+                self.left, self.affected = left, affected
+        if not self.affected.any():
             return
-        undone = np.where(self.affected, self.back, self.values)
-        self.left = past.shape(undone[np.isfinite(undone)]) / past.worst_shape
         self.matched = _matched(self.values[self.affected], tried, past)
 
     def _located(self, case: Case) -> Place | None:
@@ -74,12 +78,6 @@ class _Fit:
             if not rows.any():
                 return None
         return place
-
-    def _affected(self, place: Place) -> Mask:
-        inside = place.mask & np.isfinite(self.values)
-        against = inside & (self.evidence < -1.0)
-        # Where single rows clearly say "not me" (their value is an old one), only the others are affected.
-        return inside & (self.evidence > 0) if against.sum() > 0.1 * inside.sum() else inside
 
     @property
     def partial(self) -> bool:
@@ -154,7 +152,10 @@ def _good(fit: _Fit, past: NumberPast, reach: float) -> bool:
         return False
     known = fit.matched is not None and fit.matched >= limits.LATTICE_MATCH * (1.0 - float(past.novelty.max()))
     if fit.partial:
-        return known and fit.matched is not None and fit.matched >= 0.5
+        came = np.unique(fit.values[fit.affected])
+        matched = _matched(came, fit.map, past)
+        agree = matched is not None and matched >= limits.LATTICE_MATCH * (1.0 - float(np.median(past.novelty)))
+        return known and agree and past.chance < 0.25 and len(came) >= limits.LATTICE_DISTINCT
     if fit.map.form == "already_scaled":
         return float((~past.seen(fit.values[fit.affected])).mean()) > limits.SLICE
     if fit.map.named and fit.matched is not None:
@@ -165,7 +166,7 @@ def _good(fit: _Fit, past: NumberPast, reach: float) -> bool:
 def _best(case: Case, column: str, past: NumberPast) -> Candidate | None:
     reach = limits.BEYOND * _worst_ratio(past)
     tried = list(_NAMED)
-    if past.shape(-past.pooled) < past.worst_shape:  # symmetric: the sign leaves no trace
+    if past.shape(-past.pooled) < 0.1:  # symmetric: the sign leaves no trace
         tried = [one for one in tried if one.form != "sign"]
     fits = [_Fit(case, column, past, one) for one in tried]
     good = [fit for fit in fits if _good(fit, past, reach)]

@@ -58,30 +58,24 @@ def search(case: Case) -> Search:
     numbered = case.with_now(case.now.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("mw.row")))
     current, causes, harmless = numbered, [], []
     done: set[tuple[str, ...]] = set()
-    for _ in range(limits.ROUNDS):
+    for _ in range(2 * limits.ROUNDS):
         tested = [one for one in _tested(current, numbered) if (one[0].kind, *one[0].columns) not in done]
-        harmless += [cause for cause, _ in tested if not cause.effect.matters]
-        tested = [one for one in tested if one[0].effect.matters]
-        if not tested:
+        if not tested or len(causes) >= limits.ROUNDS:
             break
-        cause, candidate = min(tested, key=lambda one: ORDER[one[0].confidence])
+        # What does not matter is undone all the same: it explains what would look like more.
+        cause, candidate = min(tested, key=lambda one: (ORDER[one[0].confidence], not one[0].effect.matters))
         done.add((cause.kind, *cause.columns))
-        causes.append(cause)
+        (causes if cause.effect.matters else harmless).append(cause)
         current = candidate.undo(current)
         if current.rows < limits.MIN_ROWS or len(current.history.windows) < limits.MIN_PAST:
             break
     if not causes:
         causes += _drift(numbered)
-    harmless = [one for k, one in enumerate(harmless) if all(_key(one) != _key(other) for other in harmless[:k])]
     causes.sort(key=lambda one: ORDER[one.confidence])
     columns = [c for c in case.kinds if c in case.now.columns and case.kinds[c] not in ("text", "time")]
     shapes = {column: numbered.shape(column) for column in columns}
     rest = {column: current.shape(column) for column in columns}
     return Search(tuple(causes), tuple(harmless), shapes, _moved(numbered), tuple(_not_seen(numbered, columns)), rest)
-
-
-def _key(cause: Cause) -> tuple[str, ...]:
-    return (cause.kind, cause.form, *cause.columns)
 
 
 def _moved(case: Case) -> float:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from . import thresholds as limits
 from .candidate import Candidate, percent
-from .case import NUMBERS, Case
+from .case import NUMBERS, Case, History
 from .history import Floats, Mask, edges_of
 from .places import locate, span
 
@@ -23,8 +24,7 @@ _UNSEEN = float(np.log(0.1))
 
 
 def fingerprints(case: Case) -> Iterator[Candidate]:
-    numbers = [c for c in case.columns(NUMBERS) if case.unusual(c) > limits.BEYOND]
-    words = [c for c in case.columns(frozenset({"category"})) if case.shape(c) > limits.BEYOND]
+    numbers, words = case.columns(NUMBERS), case.columns(frozenset({"category"}))
     for a, b in [*combinations(numbers, 2), *combinations(words, 2)]:
         found = _pair(case, a, b)
         if found is not None:
@@ -32,18 +32,34 @@ def fingerprints(case: Case) -> Iterator[Candidate]:
 
 
 def _pair(case: Case, a: str, b: str) -> Candidate | None:
-    as_a = _log_mass(case, a, b)
-    as_b = _log_mass(case, b, a)
-    evidence = as_a(b) + as_b(a) - as_a(a) - as_b(b)
+    as_a = _log_mass(case.history, a, b)
+    as_b = _log_mass(case.history, b, a)
+
+    def ratio(x: Any, y: Any) -> Floats:
+        return as_a(y) + as_b(x) - as_a(x) - as_b(y)
+
+    evidence = ratio(_values(case, a), _values(case, b))
     place = locate(case, evidence, exclude={a, b})
     if place is None or place.rows < span(case):
         return None
     cut = np.clip(evidence, -limits.CLIP, limits.CLIP)
-    if float(cut[place.mask].mean()) < limits.GAIN:
+    gain = float(cut[place.mask].mean())
+    if gain < limits.GAIN:
+        return None
+    usual = max(
+        float(np.clip(ratio(x, y), -limits.CLIP, limits.CLIP).mean()) if len(x) else 0.0
+        for x, y in zip(case.history.raw(a), case.history.raw(b), strict=True)
+    )
+    if gain < max(usual, 0.0) * limits.BEYOND + limits.GAIN:
         return None
     affected = place.mask
     if float((evidence[affected] < -1).mean()) > 0.1:
         affected = affected & (evidence > 0)
+    if affected.sum() < 0.75 * place.rows:
+        return None
+    x, y = _values(case, a), _values(case, b)
+    if min(float((as_a(y) - as_b(y))[affected].mean()), float((as_b(x) - as_a(x))[affected].mean())) <= 0:
+        return None  # each must look like the other, not only one of them
     undo = _exchange(a, b, affected)
     after = undo(case)
     if max(after.shape(a), after.shape(b)) > limits.INSIDE:
@@ -55,41 +71,41 @@ def _pair(case: Case, a: str, b: str) -> Candidate | None:
     return Candidate(
         kind="columns", form="swapped", columns=(a, b),
         words=f"and {b} have changed places in {percent(float(affected.mean()))} of rows", affected=affected, place=place,
-        strength=min(_beyond(case, a), _beyond(case, b)), undo=undo, holds=holds, exact=True, crisp=True,
+        strength=float(np.exp(gain - max(usual, 0.0))), undo=undo, holds=holds, exact=True, crisp=True,
         fix=f"exchange {a} and {b}", proof="exchanged, both are back inside their history",
     )  # fmt: skip
 
 
-def _log_mass(case: Case, column: str, other: str) -> Callable[[str], Floats]:
-    """A function: how likely the values of any column are as past values of `column`, row by row."""
-    if case.kinds[column] in NUMBERS:
-        number = case.history.number(column)
-        past = number.pooled
-        edges = np.unique(np.concatenate([edges_of(past, 16), edges_of(case.history.number(other).pooled, 16)]))
-        counts = np.bincount(np.searchsorted(edges, past, side="right"), minlength=len(edges) + 1) + 0.5
+def _values(case: Case, column: str) -> Any:
+    return case.numbers(column) if case.kinds[column] in NUMBERS else np.array(case.words(column), object)
+
+
+def _log_mass(history: History, column: str, other: str) -> Callable[[Any], Floats]:
+    """A function: how likely any values are as past values of `column`, row by row."""
+    if history.kinds[column] in NUMBERS:
+        number = history.number(column)
+        if not len(number.pooled):
+            return lambda values: np.zeros(len(values))
+        edges = np.unique(np.concatenate([edges_of(number.pooled, 16), edges_of(history.number(other).pooled, 16)]))
+        counts = np.bincount(np.searchsorted(edges, number.pooled, side="right"), minlength=len(edges) + 1) + 0.5
         logs = np.log(counts / counts.sum())
 
-        def of_numbers(name: str) -> Floats:
-            values = case.numbers(name)
+        def of_numbers(values: Floats) -> Floats:
             mass = logs[np.searchsorted(edges, values, side="right")]
             if number.has_lattice:
                 mass = mass + np.where(number.seen(values), 0.0, _UNSEEN)
             return np.where(np.isfinite(values), mass, 0.0)
 
         return of_numbers
-    words = case.history.words(column)
+    words = history.words(column)
     totals = words.counts.sum(axis=0)
     share = {name: np.log((totals[k] + 0.5) / (totals.sum() + 1)) for k, name in enumerate(words.names)}
     unseen = np.log(0.5 / (totals.sum() + 1))
 
-    def of_words(name: str) -> Floats:
-        return np.array([0.0 if v is None else share.get(v, unseen) for v in case.words(name)])
+    def of_words(values: Any) -> Floats:
+        return np.array([0.0 if v is None else share.get(v, unseen) for v in values])
 
     return of_words
-
-
-def _beyond(case: Case, column: str) -> float:
-    return case.unusual(column) if case.kinds[column] in NUMBERS else case.shape(column)
 
 
 def _exchange(a: str, b: str, affected: Mask) -> Callable[[Case], Case]:

@@ -25,6 +25,8 @@ fifth of the rows): history of a constant column has a worst distance of 0, and 
 # -- indicators (is this row affected?) ------------------------------------------------------------------
 RATE_FLOOR: Final = 0.01
 """Added to the worst past rate before it must be beaten: one row in a hundred is everyday dirt."""
+SURE: Final = 1.64
+"""Standard errors by which a share must be beyond, so that a small window's luck is not taken for a change."""
 RATE_ROWS: Final = 8
 """Fewer affected rows than this are an anecdote."""
 SPAN_ROWS: Final = 60
@@ -46,6 +48,8 @@ LATTICE_NOVELTY: Final = 0.2
 """A column whose own past windows bring more than this share of values never seen elsewhere has no lattice."""
 LATTICE_MATCH: Final = 0.9
 """Share of the usual match rate that values must reach after the right inverse."""
+LATTICE_DISTINCT: Final = 8
+"""Distinct values that must agree where rows were picked one by one: one stray value fits some map always."""
 LATTICE_CONTROL: Final = 0.5
 """Where slightly wrong factors match this share of values too, the lattice is too dense to prove anything."""
 
