@@ -52,7 +52,7 @@ class Scorer:
         self.booster = self._fit(rows, target)
 
     def _fit(self, rows: np.ndarray, target: np.ndarray) -> Any:
-        settings = {"objective": "binary", "num_threads": 2, "verbose": -1, "seed": 0, "learning_rate": 0.1}
+        settings = {"objective": "binary", "num_threads": 1, "verbose": -1, "seed": 0, "learning_rate": 0.1}
         data = lightgbm.Dataset(rows, target, categorical_feature=[0, 1, 2], free_raw_data=False)
         return lightgbm.train(settings, data, num_boost_round=60)
 
