@@ -182,6 +182,26 @@ def _memory(server: Server) -> int:
     return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) * 1024  # type: ignore[index]
 
 
+def test_slow_clients_are_given_up(tmp_path: Path) -> None:
+    ready(tmp_path, {"delay": "binary"})
+    quick = "from middlewatch.serve import app; app.BODY_SECONDS, app._SWEEP = 0.5, 0.1"
+    with serving(tmp_path, before=quick) as (server, client):
+        address = server.url.removeprefix("http://").split(":")
+        with socket.create_connection((address[0], int(address[1]))) as raw:
+            raw.settimeout(10)
+            raw.sendall(b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+            time.sleep(0.3)
+            raw.sendall(b" ")
+            answer = b"".join(iter(lambda: raw.recv(4096), b""))
+            assert answer.startswith(b"HTTP/1.1 408")
+        with socket.create_connection((address[0], int(address[1]))) as raw:
+            raw.sendall(b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+        assert client.predict(bodies(1)[0])["version"] == "v1"
+        text = client.ask("GET", "/metrics")[1]["text"]
+        assert 'version="",code="408"} 1' in text
+        assert "Traceback" not in server.log()
+
+
 def test_fuzzed_bodies_never_break_the_server(tmp_path: Path) -> None:
     project = ready(tmp_path, {"delay": "binary"})
     rng = random.Random(3)

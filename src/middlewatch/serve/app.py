@@ -30,6 +30,7 @@ Page = Callable[[Scope, Receive, Send], Awaitable[None]]
 LARGEST_BODY = 1 << 20
 LARGEST_HEADERS = 32 << 10
 BODY_SECONDS = 30.0
+_SWEEP = 5.0
 _DISCARDED = 64 << 20  # a larger body than this is not read to its end: the connection is closed instead
 _JSON = (b"content-type", b"application/json")
 _TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
@@ -69,6 +70,7 @@ class App:
         if len(names) == 1:
             self._predict["/predict"] = names[0]
         self._callers: dict[bytes, str] = {}
+        self._bodies = _Bodies()
         durable = live.project.config.serve.durability == "power"
         self._commit = GroupCommit() if durable else None
 
@@ -97,7 +99,7 @@ class App:
         scorer: Scorer | None = None
         try:
             length, caller = self._admitted(scope, "predict")
-            body = await _body(receive, length)
+            body = await self._bodies.read(receive, length)
             started = time.perf_counter()
             scorer = self._live.scorers.get(model)
             if scorer is None:
@@ -114,7 +116,7 @@ class App:
         else:
             code = 200
             await _send(send, 200, answer.body, _JSON, answer.id)
-            self._metrics.add("middlewatch_predictions_total", answer.rows, model=model, version=version)
+            self._metrics.predicted(model, version, answer.rows)
         self._metrics.request("/models/{name}/predict", model, version, code, time.perf_counter() - started)
 
     def _note(
@@ -223,7 +225,7 @@ class App:
                 405, f"{path} is asked by {allowed[0]}, not {method}", headers={b"allow": ", ".join(allowed).encode()}
             )
         if path == "/events":
-            noted = await self._event(await _body(receive, length))
+            noted = await self._event(await self._bodies.read(receive, length))
             await _send(send, 201, json.dumps({"schema": 1, **noted}).encode(), _JSON)
             return 201
         if path == "/livez":
@@ -283,28 +285,65 @@ async def _lifespan(receive: Receive, send: Send) -> None:
             return
 
 
-async def _body(receive: Receive, length: int) -> bytes:
-    """The whole body. Raises HttpError for one that is too large or too slow, Gone where the client went away."""
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
+class _Bodies:
+    """Reads bodies, and gives up on clients that do not send theirs.
+
+    A timer for each request would cost more than reading most bodies: one sweep every few seconds looks for tasks
+    that have waited too long.
+    """
+
+    def __init__(self) -> None:
+        self._since: dict[asyncio.Task[Any], float] = {}
+        self._given_up: set[asyncio.Task[Any]] = set()
+        self._sweeping = False
+
+    async def read(self, receive: Receive, length: int) -> bytes:
+        """The whole body. Raises HttpError for one that is too large or too slow, Gone where the client went away."""
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a body is read outside of a task")
+        if not self._sweeping:
+            self._sweeping = True
+            asyncio.get_running_loop().call_later(_SWEEP, self._sweep)
+        self._since[task] = time.monotonic()
+        try:
             message = await receive()
-            if message["type"] != "http.request":
-                raise Gone
-            body: bytes = message["body"]
-            if not message.get("more_body"):
-                return body
-            parts, size = [body], len(body)
-            while message.get("more_body"):
-                message = await receive()
-                if message["type"] != "http.request":
-                    raise Gone
-                parts.append(message["body"])
-                size += len(parts[-1])
-                if size > LARGEST_BODY:
-                    raise _too_large({b"connection": b"close"} if length < 0 else {})
+            if message["type"] == "http.request" and not message.get("more_body"):
+                return bytes(message["body"])
+            return await _parts(message, receive, length)
+        except asyncio.CancelledError:
+            if task not in self._given_up:
+                raise
+            self._given_up.discard(task)
+            task.uncancel()
+            raise HttpError(408, "the request's body did not come", headers={b"connection": b"close"}) from None
+        finally:
+            del self._since[task]
+
+    def _sweep(self) -> None:
+        latest = time.monotonic() - BODY_SECONDS
+        for task, since in list(self._since.items()):
+            if since < latest:
+                self._given_up.add(task)
+                task.cancel()
+        self._sweeping = bool(self._since)
+        if self._sweeping:
+            asyncio.get_running_loop().call_later(_SWEEP, self._sweep)
+
+
+async def _parts(message: Message, receive: Receive, length: int) -> bytes:
+    """A body that comes in several messages, of which `message` is the first."""
+    parts, size = [], 0
+    while True:
+        if message["type"] != "http.request":
+            raise Gone
+        parts.append(message["body"])
+        size += len(parts[-1])
+        if size > LARGEST_BODY:
+            raise _too_large({b"connection": b"close"} if length < 0 else {})
+        if not message.get("more_body"):
             return b"".join(parts)
-    except TimeoutError:
-        raise HttpError(408, "the request's body did not come", headers={b"connection": b"close"}) from None
+        message = await receive()
 
 
 def _too_large(headers: Mapping[bytes, bytes]) -> HttpError:

@@ -55,6 +55,10 @@ class Metrics:
         row[bisect_left(BUCKETS, seconds)] += 1
         row[-1] += seconds
 
+    def predicted(self, model: str, version: str, rows: int) -> None:
+        """Count predictions of an answer."""
+        self._values["middlewatch_predictions_total", (("model", model), ("version", version))] += rows
+
     def add(self, name: str, amount: float = 1, **labels: str) -> None:
         """Add to a counter."""
         self._values[name, tuple(labels.items())] += amount
