@@ -20,8 +20,9 @@ DOCS = ROOT.parent.parent / "docs"
 FLOORS: list[set[str]] = [
     {"errors", "findings"},
     {"times"},
-    {"cells", "charts", "config", "metrics", "predictors", "spool", "store", "tables"},
+    {"cells", "charts", "config", "predictors", "spool", "store", "tables"},
     {"schema"},
+    {"metrics"},
     {"encoding", "flights", "gate", "journal", "learners", "notes", "profiles", "requests", "targets", "versions"},
     {"checks", "fingerprints", "infer", "shift"},
     {"data", "incidents", "model", "predictions", "windows"},

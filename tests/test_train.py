@@ -64,7 +64,7 @@ def test_each_task_goes_the_whole_way(tmp_path: Path, target: str, task: str, me
     if task == "multiclass":
         assert isinstance(answer, list)
         assert scored.frame["mw.label"][7] == version.classes[int(np.argmax(answer))]
-        assert (scored.frame["mw.label"] == frame["kind"]).mean() > 0.9
+        assert int((scored.frame["mw.label"] == frame["kind"]).sum()) > 1_800
     else:
         assert scored.frame["mw.score"][7] == answer
     logged = project.predictions()

@@ -161,7 +161,7 @@ def _without(
 ) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
     import polars as pl
 
-    table = raw.frame.collect()
+    table = raw.collect()
     spans = list(leave_out)
     if not spans or schema.time is None:
         return table, []

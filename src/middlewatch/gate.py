@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .metrics import METRICS, Comparison, Floats, Task, compare
+from .metrics import METRICS, Comparison, Floats, compare
 
 if TYPE_CHECKING:
     from .config import Gate
+    from .schema import Task
 
 # A prediction mean that moves by more than this many standard deviations of the champion's scores is another model.
 SHIFT_LIMIT = 0.5

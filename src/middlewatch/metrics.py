@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Task = Literal["binary", "multiclass", "regression"]
+from .schema import Task
+
 Floats = NDArray[np.float64]
 _SMALL = 1e-15
 _RESAMPLES = 200

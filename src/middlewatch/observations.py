@@ -41,9 +41,9 @@ def observe(
     received: datetime | None,
     time: str | None = None,
 ) -> pl.DataFrame:
-    """Typed rows and their predictions as observations.
+    """Typed rows and their predictions as observations, without `mw.id`: the log gives ids of its own.
 
-    Without `mw.id`: the log gives ids of its own. Event time is the column `time`, else the schema's, else `received`, for rows without one too; private columns
+    Event time is the column `time`, else the schema's, else `received`, for rows without one too. Private columns
     are left out.
     """
     when = time or schema.time

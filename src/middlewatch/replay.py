@@ -19,9 +19,9 @@ from . import data, gate, metrics, model, predictions
 from .targets import target_of
 
 if TYPE_CHECKING:
-    from .metrics import Task
     from .predictors import Predictor
     from .project import Project
+    from .schema import Task
 
 Floats = NDArray[np.float64]
 

@@ -71,7 +71,7 @@ def score(
     if wanted is None:
         raise NothingToDo(f"no version of {name} is live", fix="middlewatch promote v1")
     current = model.load(project.store, name, wanted)
-    table = raw.frame.collect()
+    table = raw.collect()
     if not table.height:
         raise NothingToDo("the table has no rows", where=raw.source)
     missing = [one for one in current.encoding.names if one not in table.columns]
@@ -82,7 +82,9 @@ def score(
             fix=f"middlewatch check {raw.source}  says what else differs",
         )
     typed = current.schema.typed(table, zone=str(project.zone)).frame
-    predicted = model.predictor(project.store, current).batch(current.encoding.encode(typed), threads=os.cpu_count() or 1)
+    predicted = model.predictor(project.store, current).batch(
+        current.encoding.encode(typed), threads=os.cpu_count() or 1
+    )
     scored = typed.with_columns(predicted_columns(predicted, current.classes))
     logged = 0
     if log:

@@ -152,7 +152,7 @@ def serve(
 
     middlewatch serve --port 8000
     """
-    from ..serve import run
+    from ..serve.run import serve as answer
     from ..web import pages
 
     def announce(facts: dict[str, Any]) -> None:
@@ -162,7 +162,7 @@ def serve(
             models = ", ".join(f"{name} {version}" for name, version in facts["models"].items()) or "nothing live yet"
             print(f"serving {models} on {facts['url']}   (pages: {facts['url']}/, stop with Ctrl-C)", file=sys.stderr)
 
-    run.serve(
+    answer(
         call.handle().project, host=host, port=port, workers=workers, pages=pages, announce=announce, no_auth=no_auth
     )
     return Answer({"stopped": True}, [])
