@@ -86,8 +86,12 @@ def _since(fresh: Iterable[str], known: _Known) -> datetime | None:
     return min([*oldest, known.newest - SLACK])
 
 
+def _times(frame: pl.DataFrame) -> list[str]:
+    return [name for name in ("mw.time", "mw.received") if name in frame.columns]
+
+
 def _event_time(frame: pl.DataFrame) -> pl.Expr:
-    return pl.coalesce([name for name in ("mw.time", "mw.received") if name in frame.columns])
+    return pl.coalesce(_times(frame))
 
 
 def _local_day(frame: pl.DataFrame, project: Project) -> pl.Expr:
@@ -116,8 +120,15 @@ def _digests(seen: pl.DataFrame, project: Project) -> dict[date, str]:
     """The digest of each local day's ids, all days in one pass."""
     if not seen.height:
         return {}
-    by_day = seen.select("mw.id", _local_day(seen, project).alias("day")).partition_by("day", as_dict=True)
-    return {day: _digest(rows["mw.id"]) for (day,), rows in by_day.items()}
+    return {day: _digest(rows["mw.id"]) for day, rows in _by_day(seen.select("mw.id", *_times(seen)), project).items()}
+
+
+def _by_day(frame: pl.DataFrame, project: Project) -> dict[date, pl.DataFrame]:
+    """Rows by local day."""
+    if not frame.height:
+        return {}
+    parts = frame.with_columns(_local_day(frame, project).alias("_day")).partition_by("_day", as_dict=True)
+    return {day: rows for (day,), rows in parts.items()}
 
 
 def _differs(
@@ -175,10 +186,11 @@ def _put(
     turned_away = predictions.read_refused(project.store, spool, name, since=since)
     refused = _refused(project, turned_away, set(days))
     cuts = cut(frame, spec, zone=project.zone)
+    times = _by_day(frame.select("mw.id", *_times(frame)), project)
     for day in days:
         made = cuts.get(day, Cut(hours={}, sample=frame.clear(), versions={}))
         facts: dict[str, Any] = {"refused": 0, "refused_why": {}, **refused.get(day, {})}
-        rows = frame.filter(_local_day(frame, project) == day)
+        rows = times.get(day, frame.clear())
         if rows.height:
             facts["received"] = [iso(rows["mw.received"].min()), iso(rows["mw.received"].max())]  # type: ignore[arg-type]
         windows.put(
