@@ -200,7 +200,8 @@ class Case:
             if len(known) >= limits.MIN_ROWS and len(past.pooled) >= limits.MIN_ROWS:
                 late = values[self.rows // 2 :]
                 signs.append(past.tail.shape(late[np.isfinite(late)]) / past.tail.worst_shape)
-                signs.append(float(past.outside(known).mean()) / (past.worst_outside + limits.RATE_FLOOR))
+                for reach in (limits.FAR, limits.VERY_FAR):
+                    signs.append(float(past.outside(known, reach).mean()) / (past.worst_outside(reach) + limits.RATE_FLOOR))
                 if past.has_lattice:
                     signs.append(float((~past.seen(known)).mean()) / (float(past.novelty.max()) + limits.RATE_FLOOR))
                 signs.append(self._contrast(column, past))

@@ -142,22 +142,21 @@ class NumberPast:
         """(windows, 2): least and largest value of each; NaN for an empty one."""
         return np.array([[one.min(), one.max()] if len(one) else [np.nan, np.nan] for one in self.windows])
 
-    @cached_property
-    def worst_outside(self) -> float:
-        """The largest share of a past window that lay outside everything seen in the others, widened a little."""
+    def worst_outside(self, reach: float) -> float:
+        """The largest share of a past window outside everything seen in the others, widened by `reach` ranges."""
         worst = 0.0
         for w, one in enumerate(self.windows):
             others = np.delete(self._ends, w, axis=0)
             if len(one) and not np.isnan(others).all():
                 low, high = float(np.nanmin(others[:, 0])), float(np.nanmax(others[:, 1]))
-                reach = limits.FAR * (high - low)
-                worst = max(worst, float(((one < low - reach) | (one > high + reach)).mean()))
+                by = reach * (high - low)
+                worst = max(worst, float(((one < low - by) | (one > high + by)).mean()))
         return worst
 
-    def outside(self, values: Floats) -> Mask:
-        """Which values lie outside everything seen, widened a little."""
-        reach = limits.FAR * max(self.high - self.low, 1e-12)
-        return (values < self.low - reach) | (values > self.high + reach)
+    def outside(self, values: Floats, reach: float = limits.FAR) -> Mask:
+        """Which values lie outside everything seen, widened by `reach` ranges."""
+        by = reach * max(self.high - self.low, 1e-12)
+        return (values < self.low - by) | (values > self.high + by)
 
     @cached_property
     def tail(self) -> NumberPast:

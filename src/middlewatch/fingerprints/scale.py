@@ -40,6 +40,7 @@ class _Fit:
     def __init__(self, case: Case, column: str, past: NumberPast, tried: Map) -> None:
         self.map = tried
         self.column = column
+        self.past = past
         self.values = case.numbers(column)
         self.back = _snapped((self.values - tried.offset) / tried.slope, past, _tolerance(self.values, tried))
         self.evidence = _evidence(self.values, self.back, past, tried)
@@ -85,8 +86,13 @@ class _Fit:
         return self.place is None or self.affected.sum() < 0.75 * (self.place.mask & np.isfinite(self.values)).sum()
 
     def holds(self, part: Mask) -> bool:
+        """In a part of the rows: they speak for the map, or undoing it brings them nearer to history."""
         rows = part & self.affected
-        return bool(rows.any()) and float(np.clip(self.evidence[rows], -limits.CLIP, limits.CLIP).mean()) > 0
+        if not rows.any():
+            return False
+        if float(np.clip(self.evidence[rows], -limits.CLIP, limits.CLIP).mean()) > 0:
+            return True
+        return self.past.shape(self.back[rows]) < 0.5 * self.past.shape(self.values[rows])
 
 
 def _evidence(values: Floats, back: Floats, past: NumberPast, tried: Map) -> Floats:

@@ -63,6 +63,8 @@ SPIKE_SHARE: Final = 0.02
 """Share of rows that one value must gain before it is a spike."""
 FAR: Final = 0.05
 """How far outside everything seen (as a share of its range) a repeated value is called a sentinel."""
+VERY_FAR: Final = 0.5
+"""Half a range outside everything seen: where nature makes records often, it does not make such ones."""
 GRID: Final = 0.995
 """Share of values on a coarser grid from which they are called rounded."""
 RATIO_APART: Final = 1.02
