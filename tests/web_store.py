@@ -100,7 +100,7 @@ def build(
         _windows(project, name, fault and place == 0, live, hostile)
         _journal(project, name, live, hostile)
         if fault and place == 0:
-            _incident(project, name, hostile, why)
+            _incident(project, name, live, hostile, why)
     at = datetime(2013, 6, 8, 16, 30, tzinfo=UTC)
     notes.add(project.store, HOSTILE if hostile else "weather feed: new client 2.0", at=at, now=at, actor="ops")
     return project
@@ -128,9 +128,10 @@ def _windows(project: Project, name: str, fault: bool, live: int, hostile: bool)
             facts={"refused": int(at % 9 == 4)} if logged else None,
             durable=False,
         )
-        verdict = watch.step(day, shift.facts_of(windows.day(day).profile))
+        facts = shift.facts_of(windows.day(day).profile)
         if logged:
-            windows.put_judgement(day, _judged(verdict, ended))
+            windows.put_judgement(day, _judged(watch.look(day, facts), ended))
+        watch.step(day, facts)
 
 
 def _judged(verdict: shift.Verdict, ended: datetime) -> dict[str, Any]:
@@ -165,9 +166,9 @@ def _journal(project: Project, name: str, live: int, hostile: bool) -> None:
         )
 
 
-def _incident(project: Project, name: str, hostile: bool, why: bool) -> None:
+def _incident(project: Project, name: str, live: int, hostile: bool, why: bool) -> None:
     incidents = project.incidents(name)
-    since = datetime.combine(FIRST + timedelta(days=TRAINING + LIVE - FAULT_DAYS), datetime.min.time(), tzinfo=UTC)
+    since = datetime.combine(FIRST + timedelta(days=TRAINING + live - FAULT_DAYS), datetime.min.time(), tzinfo=UTC)
     day = since.date()
     top = [one for one in (project.windows(name).judgement(day) or {})["top"] if one["score"] > 0]
     summaries = project.windows(name).summaries()

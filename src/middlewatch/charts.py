@@ -58,11 +58,12 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """A stretch from `since` to `until` (ordinals with fractions): an incident."""
+    """A stretch from `since` to `until` (ordinals with fractions): an incident; drawn lighter once it is `over`."""
 
     since: float
     until: float
     label: str
+    over: bool = False
 
 
 def band(
@@ -208,13 +209,13 @@ def scale(low: float, high: float, *, about: int = 4) -> list[float]:
     """Round numbers that enclose [low, high], about as many as asked for."""
     if not (math.isfinite(low) and math.isfinite(high)) or high - low <= 1e-12 * max(1.0, abs(high), abs(low)):
         middle = low if math.isfinite(low) else 0.0
-        width = abs(middle) * 0.1 or 1.0
+        width = abs(middle) * 0.1 if abs(middle) > 1e-9 else 1.0
         low, high = middle - width, middle + width
     rough = (high - low) / about
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * one for one in (1, 2, 2.5, 5, 10) if power * one >= rough * 0.999)
     start, stop = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(step * at, 12) for at in range(start, stop + 1)]
+    return [float(f"{step * at:.12g}") for at in range(start, stop + 1)]
 
 
 def label_of(value: float, step: float) -> str:
@@ -241,12 +242,12 @@ def date_ticks(first: int, last: int) -> list[tuple[int, str, bool]]:
         return [(one.toordinal(), f"{one.day} {one:%b}", at % thin == 0) for at, one in enumerate(mondays)]
     months = [date(year, month, 1) for year in range(start.year, end.year + 1) for month in range(1, 13)]
     months = [one for one in months if start <= one < end]
-    thin = max(1, math.ceil(len(months) / 5))
-    keep = max(1, math.ceil(len(months) / 14))
+    keep = max(1, math.ceil(len(months) / 12))
+    kept = months[::keep]
+    thin = max(1, math.ceil(len(kept) / 5))
     return [
-        (one.toordinal(), f"{one:%b} {one.year}" if one.month == 1 else f"{one:%b}", at % max(thin, keep) == 0)
-        for at, one in enumerate(months)
-        if at % keep == 0 or at % thin == 0
+        (one.toordinal(), f"{one:%b} {one.year}" if one.month == 1 or keep > 6 else f"{one:%b}", at % thin == 0)
+        for at, one in enumerate(kept)
     ]
 
 
@@ -301,11 +302,12 @@ def _dates(box: _Box, first: int, last: int, height: float) -> str:
 
 def _spans(box: _Box, spans: Sequence[Span]) -> str:
     parts = []
-    for left, right, _ in _clipped(box, spans):
+    for left, right, span in _clipped(box, spans):
+        over = " over" if span.over else ""
         parts.append(
-            f'<rect class="span" x="{_n(100 * left)}%" y="{_n(TOP)}" width="{_n(100 * (right - left))}%" '
+            f'<rect class="span{over}" x="{_n(100 * left)}%" y="{_n(TOP)}" width="{_n(100 * (right - left))}%" '
             f'height="{_n(box.height)}"/>'
-            f'<line class="onset" x1="{_n(100 * left)}%" x2="{_n(100 * left)}%" y1="{_n(TOP)}" '
+            f'<line class="onset{over}" x1="{_n(100 * left)}%" x2="{_n(100 * left)}%" y1="{_n(TOP)}" '
             f'y2="{_n(TOP + box.height)}"/>'
         )
     return "".join(parts)
@@ -313,19 +315,20 @@ def _spans(box: _Box, spans: Sequence[Span]) -> str:
 
 def _span_labels(box: _Box, spans: Sequence[Span]) -> str:
     parts = []
-    for left, right, label in _clipped(box, spans):
+    for left, right, span in _clipped(box, spans):
+        kind = "span-label over" if span.over else "span-label"
         if left > 0.5:
-            parts.append(_text(left, TOP + 14, label, "span-label", anchor="end", shift=-6))
+            parts.append(_text(left, TOP + 14, span.label, kind, anchor="end", shift=-6))
         else:
-            parts.append(_text(right, TOP + 14, label, "span-label", anchor="start", shift=6))
+            parts.append(_text(right, TOP + 14, span.label, kind, anchor="start", shift=6))
     return "".join(parts)
 
 
-def _clipped(box: _Box, spans: Sequence[Span]) -> Iterable[tuple[float, float, str]]:
+def _clipped(box: _Box, spans: Sequence[Span]) -> Iterable[tuple[float, float, Span]]:
     for span in spans:
         left, right = max(0.0, box.share(span.since)), min(1.0, box.share(span.until))
         if right > 0 and left < 1 and right > left:
-            yield left, right, span.label
+            yield left, right, span
 
 
 def _marks(box: _Box, marks: Sequence[Mark]) -> str:

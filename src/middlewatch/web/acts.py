@@ -178,7 +178,7 @@ def _roll_back(project: Project, name: str, number: int | None, back: str) -> Pl
         says=(
             f"All servers answer with {target} within a second. No request fails meanwhile.",
             "Automatic promotion is frozen, so that a schedule does not bring the newer version back.",
-            f"One journal entry is written. {live} stays stored, and the incident stays open.",
+            f"One journal entry is written. {live} stays stored{', and the incident stays open' if number else ''}.",
         ),
         undo=f"middlewatch promote {live}{_of(project, name)}  and  middlewatch unfreeze{_of(project, name)}",
         command=f"middlewatch rollback --to {target}{_of(project, name)}",
@@ -199,8 +199,8 @@ def _replay(project: Project, plan: Plan) -> Mapping[str, Any]:
     try:
         done = Handle(project, plan.model).rollback(to=plan.stands.rpartition(" ")[2], dry_run=True)
     except MiddlewatchError as error:
-        return {"error": error.what, "notes": []}
-    return {**(done.replay or {}), "notes": list(done.notes)}
+        return {"error": error.what, "rows": 0, "verdict": "", "notes": []}
+    return {"error": "", "rows": 0, "verdict": "", **(done.replay or {}), "notes": list(done.notes)}
 
 
 def _as_if_posted(request: Request) -> Request:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from typing import Any
 
 from .. import charts, notes
@@ -21,6 +22,7 @@ DEFAULT_SPAN = "90"
 USUAL_WINDOWS = 28
 MOVED = 8
 TABLE_DAYS = 14
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 def facts(project: Project, request: Request, now: datetime) -> dict[str, Any]:
@@ -31,7 +33,7 @@ def facts(project: Project, request: Request, now: datetime) -> dict[str, Any]:
     name = project.model(request.query.get("model"))
     found = status(project, name, clock=now)
     span = request.query.get("days", DEFAULT_SPAN)
-    shown = found.days[-SPANS.get(span, SPANS[DEFAULT_SPAN]) :]
+    shown = _newest(found.days, SPANS.get(span, SPANS[DEFAULT_SPAN]))
     everything = project.incidents(name).all()
     return {
         **found.to_dict(),
@@ -50,6 +52,14 @@ def facts(project: Project, request: Request, now: datetime) -> dict[str, Any]:
             shown, project.journal(name).entries(), everything, notes.all(project.store), project.zone
         ),
     }
+
+
+def _newest(days: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, Any]]:
+    """The windows of the last `count` calendar days before the newest."""
+    if not days:
+        return []
+    first = (date.fromisoformat(days[-1]["day"]) - timedelta(days=count - 1)).isoformat()
+    return [one for one in days if one["day"] >= first]
 
 
 def page(project: Project, request: Request, now: datetime) -> Response:
@@ -74,7 +84,8 @@ def page(project: Project, request: Request, now: datetime) -> Response:
 def answer(found: Status, project: Project) -> dict[str, Any]:
     """The one sentence in its parts: what, since when, how much the predictions moved, likely why."""
     if not found.incidents:
-        return {"what": found.sentence.partition(": ")[2], "incident": None, "cause": None}
+        said = _DAY.sub(lambda day: words.day(day[0]), found.sentence.partition(": ")[2])
+        return {"what": said, "incident": None, "cause": None}
     worst = _worst(found.incidents)
     return {
         # The monitor's title ends with what became of the mean prediction; here that has a line of its own.

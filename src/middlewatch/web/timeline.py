@@ -114,7 +114,10 @@ def draw(shown: Mapping[str, Any], zone: tzinfo, *, name: str, height: float = 2
         ],
         spans=[
             charts.Span(
-                since=ordinal(one["since"], zone), until=ordinal(one["until"], zone), label=f"incident {one['n']}"
+                since=ordinal(one["since"], zone),
+                until=ordinal(one["until"], zone),
+                label=f"incident {one['n']}",
+                over=one["state"] == "resolved",
             )
             for one in shown["incidents"]
         ],

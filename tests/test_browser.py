@@ -1,0 +1,221 @@
+"""The pages in a real browser: no sideways scroll on a phone, readable by day and night, and the buttons work."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from middlewatch.project import Project
+from middlewatch.web import pages
+from web_store import HOSTILE, NOW, build
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+ARGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+PHONE, DESK = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
+PATHS = ("/", "/?days=30", "/i/1", "/versions", "/features", "/requests", "/i/1/silence", "/i/1/resolve", "/nope")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here: apt-get install chromium"),
+]
+
+# Every piece of text against what is painted behind it: pairs under 4.5 (3 for large ones).
+FAINT = """() => {
+  const read = text => (text.match(/[\\d.]+/g) || []).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
+    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, at) => sum + v * [0.2126, 0.7152, 0.0722][at], 0);
+  const ground = node => {
+    for (let one = node; one; one = one.parentElement) {
+      const colour = read(getComputedStyle(one).backgroundColor);
+      if (colour.length === 3 || (colour.length === 4 && colour[3] === 1)) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const found = [];
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) {
+    const node = walk.currentNode.parentElement;
+    if (!walk.currentNode.data.trim() || ['TITLE', 'title', 'desc', 'OPTION'].includes(node.tagName)) continue;
+    const style = getComputedStyle(node);
+    const ink = read(node instanceof SVGElement ? style.fill : style.color);
+    const [low, high] = [light(ink), light(ground(node))].sort((a, b) => a - b);
+    const ratio = (high + 0.05) / (low + 0.05);
+    if (ratio < 4.5) found.push([walk.currentNode.data.trim().slice(0, 40), ratio]);
+  }
+  return found;
+}"""
+# Text of the plots that is written over other text of the same plot.
+OVERLAPS = """() => [...document.querySelectorAll('svg.plot')].flatMap(plot => {
+  const boxes = [...plot.querySelectorAll('text')].map(one => [one.textContent, one.getBoundingClientRect()])
+    .filter(([, box]) => box.width > 0);
+  const found = [];
+  boxes.forEach(([one, a], at) => boxes.slice(at + 1).forEach(([other, b]) => {
+    if (a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 3 && b.top < a.bottom - 3)
+      found.push([one, other]);
+  }));
+  return found;
+})"""
+
+
+@contextmanager
+def serving(project: Project) -> Iterator[str]:
+    """The pages on a free port of this machine."""
+    config = uvicorn.Config(
+        pages(project, clock=lambda: NOW), host="127.0.0.1", port=0, log_level="warning", lifespan="off"
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    until = time.monotonic() + 20
+    while not server.started and time.monotonic() < until:
+        time.sleep(0.02)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        started = play.chromium.launch(executable_path=CHROMIUM, args=list(ARGS))
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serving(build(tmp_path_factory.mktemp("browser"), why=True)) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serving(build(tmp_path_factory.mktemp("hostile"), hostile=True, why=True)) as found:
+        yield found
+
+
+@contextmanager
+def tab(browser: Any, *, size: dict[str, int] = PHONE, scheme: str = "light", script: bool = True) -> Iterator[Any]:
+    """A fresh tab that keeps what the console says and who is asked."""
+    context = browser.new_context(viewport=size, color_scheme=scheme, java_script_enabled=script)
+    page = context.new_page()
+    page.said, page.asked = [], []
+    page.on("console", lambda message: page.said.append(message.text))
+    page.on("request", lambda request: page.asked.append(request.url))
+    yield page
+    context.close()
+
+
+@pytest.mark.parametrize("size", [PHONE, {"width": 320, "height": 600}, DESK], ids=["phone", "small", "desk"])
+def test_nothing_is_wider_than_the_screen_or_asked_of_others(browser: Any, address: str, size: dict[str, int]) -> None:
+    with tab(browser, size=size) as page:
+        for path in PATHS:
+            page.goto(address + path)
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+        assert [one for one in page.said if "404" not in one] == []
+        assert all(one.startswith((address, "data:")) for one in page.asked)
+
+
+def test_long_names_and_markup_of_users_break_no_page(browser: Any, hostile: str) -> None:
+    with tab(browser) as page:
+        page.on("dialog", lambda dialog: pytest.fail("a script of a user ran"))
+        for path in PATHS:
+            page.goto(hostile + path)
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+        assert [one for one in page.said if "404" not in one] == []
+        page.goto(hostile + "/i/1")
+        assert HOSTILE in page.inner_text("main")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_has_a_contrast_of_4_5(browser: Any, address: str, scheme: str) -> None:
+    with tab(browser, scheme=scheme) as page:
+        for path in PATHS:
+            page.goto(address + path)
+            page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+            assert page.evaluate(FAINT) == [], path
+
+
+@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+def test_words_in_plots_do_not_lie_over_each_other(browser: Any, address: str, size: dict[str, int]) -> None:
+    with tab(browser, size=size) as page:
+        for path in ("/", "/?days=30", "/?days=365", "/i/1", "/features"):
+            page.goto(address + path)
+            assert page.evaluate(OVERLAPS) == [], path
+
+
+def test_the_answer_and_the_numbers_are_above_the_fold_of_a_phone(browser: Any, address: str) -> None:
+    with tab(browser, script=False) as page:
+        page.goto(address)
+        assert "Failing" in page.inner_text("h1")
+        button = page.locator("a.button").bounding_box()
+        assert button["y"] + button["height"] < PHONE["height"]
+        assert page.locator(".numbers").bounding_box()["y"] < PHONE["height"]
+        assert button["height"] >= 44  # a thumb
+
+
+def test_all_can_be_reached_by_keyboard(browser: Any, address: str) -> None:
+    with tab(browser) as page:
+        page.goto(address)
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.className") == "skip"
+        seen = set()
+        for _ in range(20):
+            page.keyboard.press("Tab")
+            seen.add(page.evaluate("document.activeElement.textContent.trim().replace(/\\s+/g, ' ')"))
+            assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+        assert {"Features", "Open incident 1", "30"} <= seen
+
+
+def test_a_button_leads_to_a_confirm_page_that_acts_once_pressed(browser: Any, tmp_path: Path) -> None:
+    project = build(tmp_path, live=16)
+    with serving(project) as address, tab(browser, script=False) as page:
+        page.goto(f"{address}/i/1")
+        page.get_by_role("link", name="Acknowledge").click()
+        assert "Acknowledge incident 1?" in page.inner_text("h1")
+        assert project.incidents("delay").get(1).state == "open"
+        page.get_by_role("button", name="Acknowledge").click()
+        assert page.url == f"{address}/i/1"
+        assert "Acknowledged" in page.inner_text("h1")
+        page.get_by_role("link", name="Resolve").click()
+        page.get_by_label("What was it really?").fill("the feed <b>changed</b>")
+        page.get_by_role("button", name="Resolve").click()
+        assert "Resolved: the feed <b>changed</b>" in page.inner_text("main")
+    assert project.incidents("delay").get(1).state == "resolved"
+
+
+def test_a_foreign_page_cannot_press_it(browser: Any, tmp_path: Path) -> None:
+    project = build(tmp_path, live=16)
+    with serving(project) as address, tab(browser) as page:
+        page.goto(f"{address}/i/1/acknowledge")
+        token = page.get_attribute("input[name=token]", "value")
+        # Another origin of the same machine, as a page of another local server would be.
+        other = address.replace("127.0.0.1", "localhost")
+        page.goto("about:blank")
+        page.set_content(
+            f'<form method="post" action="{other}/i/1/acknowledge"><input name="token" value="{token}"></form>'
+        )
+        page.evaluate("document.forms[0].submit()")
+        page.wait_for_url(f"{other}/**")
+        assert "did not come from a page of this server" in page.inner_text("h1")
+    assert project.incidents("delay").get(1).state == "open"
