@@ -65,7 +65,8 @@ class Converter:
 
     def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "middlewatch.serve.convert", str(self._project.root)]
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        # A session of its own: Ctrl-C on the terminal is for the server, which waits for this child.
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
 
 
 def main(arguments: list[str]) -> int:

@@ -283,6 +283,7 @@ class _Supervisor:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=[self._listening.fileno()],
+            start_new_session=True,  # Ctrl-C comes to the supervisor alone, which tells them
             text=True,
         )
         if worker.stdin is not None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import secret
+from ..errors import MiddlewatchError
 from ..project import Project
 from .app import App
 from .keys import Keys
@@ -60,4 +61,8 @@ def _end_with_supervisor() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except MiddlewatchError as failed:
+        print(f"middlewatch: {failed}", file=sys.stderr)
+        sys.exit(failed.exit_code)
