@@ -272,3 +272,23 @@ def test_few_rows_are_a_note_and_never_an_alarm() -> None:
     assert verdict.usual_rows == 300
     assert verdict.notes == ("120 rows, usually 300 on this weekday",)
     assert not verdict.alarm
+
+
+def test_a_burst_that_ends_is_no_second_alarm() -> None:
+    """Yesterday's nulls stay in the reference for 28 days: a day without any is low beside them, and is normal."""
+    chance = np.random.default_rng(11)
+    watch = Watch(budget=2)
+
+    def day(nulls: int) -> Mapping[str, Facts]:
+        rows = frame(900, chance)
+        return window(rows.with_columns(pl.when(pl.int_range(900) >= nulls).then("distance").alias("distance")))
+
+    def null(verdict: shift.Verdict) -> shift.Reading:
+        return next(one for one in verdict.readings if (one.column, one.channel) == ("distance", "null"))
+
+    for at in range(80):
+        watch.step(START + timedelta(days=at), day(0))
+    watch.step(START + timedelta(days=80), day(45))
+    tomorrow = START + timedelta(days=81)
+    assert null(watch.look(tomorrow, day(0))).height < 0
+    assert null(watch.look(tomorrow, day(45))).lasting > 0

@@ -151,6 +151,13 @@ class _Signal:
         """About a share of `n` rows; `rising` where only more than usual counts."""
         return _Signal(rate(max(now, usual) if rising else now, usual, n), floor, now, usual)
 
+    @property
+    def side(self) -> int:
+        """-1 below what is usual, 1 above, 0 for a distance."""
+        if self.now is None or self.usual is None:
+            return 0
+        return (self.now > self.usual) - (self.now < self.usual)
+
 
 @dataclass(frozen=True, slots=True)
 class _Heights:
@@ -177,6 +184,7 @@ class Watch:
         # Values of the last windows, a row each, a column for every channel ever met; -1 where it said nothing.
         self._places: dict[Key, int] = {}
         self._values: NDArray[np.float64] = np.zeros((0, 0))
+        self._sides: dict[Key, int] = {}
         self._highest: list[tuple[float, float]] = []
         self._rows: list[tuple[date, int]] = []
         self._steps = 0
@@ -240,6 +248,7 @@ class Watch:
                 highest = (float(heights.score.max()), float(heights.lasting.max()))
                 self._highest = [*self._highest, highest][-HISTORY:]
             self._learn({key: signal.value for key, signal in signals.items()})
+            self._sides = {key: signal.side for key, signal in signals.items()}
         self._freshness = [*self._freshness, fresh][-self.reference :]
         self._windows = [*self._windows, facts][-HISTORY:]
         self._rows = [*self._rows, (start, _rows(facts))][-(FIRM + HISTORY) :]
@@ -352,6 +361,8 @@ class Watch:
         value = np.array([signals[key].value for key in keys])
         floor = np.array([signals[key].floor for key in keys])
         last = np.maximum(self._values[-1, places], 0.0)
+        # A share that goes back to normal looks low beside a reference that holds yesterday's burst: no second alarm.
+        turned = np.array([signals[key].side * self._sides.get(key, 0) < 0 for key in keys], dtype=bool)
         base = np.maximum(before[places], floor)
         worst = np.maximum(base, last)
         return _Heights(
@@ -359,7 +370,7 @@ class Watch:
             worst,
             np.log(np.maximum(value, LEAST) / worst),
             # Both windows against what came before the two: yesterday's fault must not excuse today's.
-            np.log(np.maximum(np.minimum(value, last), LEAST) / base),
+            np.log(np.where(turned, LEAST, np.maximum(np.minimum(value, last), LEAST)) / base),
         )
 
     def _readings(self, signals: Mapping[Key, _Signal]) -> tuple[Reading, ...]:
