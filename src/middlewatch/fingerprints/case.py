@@ -129,7 +129,8 @@ class Case:
     """`now` (rows in order of time, with `mw.*` columns), its history, and how the model scores.
 
     `score` may be None (not our model): effects are then unknown. `threshold` turns scores of a binary model
-    into decisions. `seed` drives every random draw, so that the same case gets the same answer.
+    into decisions. `seed` drives every random draw, so that the same case gets the same answer. `whole` is False
+    where rows are a sample, of which repeated ones say nothing.
     """
 
     now: pl.DataFrame
@@ -137,6 +138,7 @@ class Case:
     score: Score | None = None
     threshold: float | None = None
     seed: int = 0
+    whole: bool = True
 
     @property
     def kinds(self) -> Mapping[str, str]:

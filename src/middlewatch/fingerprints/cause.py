@@ -35,7 +35,7 @@ class Cause:
     examples: tuple[Mapping[str, Any], ...] = ()
     proof: str = ""
     rivals: tuple[str, ...] = ()
-    event: Mapping[str, Any] | None = None
+    event: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -49,12 +49,12 @@ class Cause:
             "form": self.form,
             "column": self.column,
             "columns": list(self.columns),
-            "slice": {"column": self.slice[0], "value": self.slice[1]} if self.slice else None,
+            "slice": {self.slice[0].removeprefix("mw."): self.slice[1]} if self.slice else None,
             "confidence": self.confidence,
             "detail": self.detail,
             "since": self.since.isoformat().replace("+00:00", "Z") if self.since else None,
             "from_start": self.from_start,
-            "event": dict(self.event) if self.event else None,
+            "event": self.event or None,
             "effect": self.effect.to_dict(),
             "fix": self.fix,
             "undo_proved": self.undo_proved,

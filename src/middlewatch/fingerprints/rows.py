@@ -18,7 +18,8 @@ from .places import locate, locate_hits, span
 
 
 def fingerprints(case: Case) -> Iterator[Candidate]:
-    yield from _duplicates(case)
+    if case.whole:
+        yield from _duplicates(case)
     for column in case.columns(WORDS):
         yield from _lost(case, column)
         yield from _grown(case, column)

@@ -1,0 +1,219 @@
+"""The order of work: facts, replay, fingerprints against own history, then whether rolling back helps."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from .. import model, notes
+from ..errors import MiddlewatchError
+from ..fingerprints import Case, Cause, History, Search, refusals, search, thresholds
+from ..fingerprints.cause import ORDER
+from ..fingerprints.history import wasserstein
+from ..replay import load
+from .release import Releases, releases
+from .report import Diagnosis
+from .rows import Span, span_of
+
+if TYPE_CHECKING:
+    from ..project import Project
+
+ACTOR = "why"
+EVENT_REACH = timedelta(hours=24)
+"""An event up to this long before the onset is named beside it."""
+
+
+def diagnose(
+    project: Project,
+    name: str,
+    *,
+    incident: int | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    now: datetime,
+) -> Diagnosis:
+    """What broke in an incident, in a span, or lately; with what was ruled out and what would have been missed.
+
+    A diagnosis of an incident is kept with it. Raises NothingToDo where nothing is logged, NotFound.
+    """
+    begun = time.perf_counter()
+    span = span_of(project, name, incident=incident, since=since, until=until, now=now)
+    found = list(refusals.causes(span.refused, span.rows, span.past_refused))
+    released = releases(project, name, span)
+    found += released.causes
+    looked = _fingerprints(span, blamed=bool(released.causes))
+    found += looked.causes
+    found.sort(key=lambda one: ORDER[one.confidence])
+    told = [*released.told, *_events(project, span)]
+    causes = tuple(_joined(project, span, one) for one in found[:3])
+    rollback, helps = _rollback(project, name, span, causes)
+    answer = Diagnosis(
+        found=bool(causes),
+        headline=_headline(span, causes, project),
+        causes=causes,
+        harmless=looked.harmless,
+        ruled_out=tuple(_ruled_out(span, released, looked, causes)),
+        not_seen=tuple(_not_seen(span, looked)),
+        told=tuple(told),
+        checked=_checked(span, looked),
+        rollback=rollback,
+        next=_next(span, causes, rollback, helps),
+        reproduce=_reproduce(span, incident),
+        zone=project.zone,
+        seconds=time.perf_counter() - begun,
+    )
+    _keep(project, name, span, answer, now)
+    return answer
+
+
+def _fingerprints(span: Span, *, blamed: bool) -> Search:
+    """What kind of change the inputs show. Under a wrong version only the inputs are asked, not the predictions."""
+    if len(span.past) < thresholds.MIN_PAST or span.rows.height < thresholds.MIN_ROWS:
+        return Search((), (), {}, 0.0, ())
+    kinds = {c: k for c, k in span.kinds.items() if c in span.rows.columns}
+    score = span.replayer.scores if span.replayer is not None else None
+    threshold = span.replayer.version.threshold if span.replayer is not None and span.replayer.version.task == "binary" else None
+    rows = span.rows
+    if span.replayer is not None and rows["mw.version"].n_unique() > 1:
+        rows = rows.with_columns(pl.Series("mw.score", span.replayer.shown(rows)))
+    whole = span.total == rows.height and all(one.height < 2_000 for one in span.past)
+    looked = search(Case(rows, History(span.past, kinds), score, threshold, whole=whole))
+    if blamed:
+        return replace(looked, causes=tuple(one for one in looked.causes if one.kind != "drift"))
+    return looked
+
+
+def _joined(project: Project, span: Span, cause: Cause) -> Cause:
+    """The cause with the nearest event at or before its onset: it coincides, it is not blamed."""
+    if cause.event or cause.since is None:
+        return cause
+    if cause.slice is not None and cause.slice[0] == "mw.caller" and cause.slice[1] not in span.past_callers and span.past_callers:
+        return replace(cause, event=f"first seen from caller {cause.slice[1]}")
+    near = notes.all(project.store, since=cause.since - EVENT_REACH, until=cause.since + timedelta(minutes=5))
+    return replace(cause, event=f'coincides with the note "{near[-1].text[:80]}" ({near[-1].at[:16]}Z)') if near else cause
+
+
+def _events(project: Project, span: Span) -> list[str]:
+    """Notes of the span and the day before."""
+    found = notes.all(project.store, since=span.since - EVENT_REACH, until=span.until)
+    return [f'note {one.at[:16]}Z: "{one.text[:80]}"' for one in found[-3:]]
+
+
+def _headline(span: Span, causes: tuple[Cause, ...], project: Project) -> str:
+    who = f"Incident {span.incident.n}" if span.incident else f"{span.since:%Y-%m-%d %H:%M} to {span.until:%Y-%m-%d %H:%M} UTC"
+    past = [frame["mw.score"].drop_nulls() for frame in span.past_answered]
+    usual = float(pl.concat(past).mean() or 0.0) if past else None  # type: ignore[arg-type]
+    mean = span.rows["mw.score"].mean() if span.rows.height else None
+    scores = ""
+    if isinstance(mean, float):
+        scores = f": mean score {usual:.3g} -> {mean:.3g}" if usual is not None else f": mean score {mean:.3g}"
+    onset = [one.since for one in causes if one.since is not None]
+    if causes and onset:
+        return f"{who}{scores} since {min(onset).astimezone(project.zone).strftime('%Y-%m-%d %H:%M %Z')}"
+    if causes:
+        return f"{who}{scores}"
+    if len(span.past) < thresholds.MIN_PAST:
+        return f"{who}{scores}: facts only, {len(span.past)} past days are too few to say what is usual ({thresholds.MIN_PAST} needed)"
+    return f"{who}{scores}: nothing unusual found in {span.rows.height:,} rows and {len(span.kinds)} columns"
+
+
+def _ruled_out(span: Span, released: Releases, looked: Search, causes: tuple[Cause, ...]) -> list[str]:
+    said = list(released.ruled_out)
+    blamed = {column for one in causes for column in one.columns}
+    quiet = [c for c, shape in looked.rest.items() if shape <= thresholds.BEYOND and c not in blamed]
+    if quiet and looked.rest:
+        word = "the other " if blamed else ""
+        said.append(f"{word}{len(quiet)} column{'s' if len(quiet) != 1 else ''} (within {len(span.past)} past days)")
+    if span.rows.height and not span.refused.height:
+        said.append("refused requests (none)")
+    return said
+
+
+def _not_seen(span: Span, looked: Search) -> list[str]:
+    said = [*span.notes, *looked.not_seen]
+    if len(span.past) < thresholds.MIN_PAST:
+        said.insert(0, f"changes of inputs: {len(span.past)} past days at these hours, {thresholds.MIN_PAST} are needed")
+    elif span.left_out:
+        said.append(f"{span.left_out} past days were left out: marked bad or part of an incident")
+    return said
+
+
+def _checked(span: Span, looked: Search) -> dict[str, Any]:
+    return {
+        "since": span.since,
+        "until": span.until,
+        "rows": span.rows.height,
+        "of_rows": span.total,
+        "refused": span.refused.height,
+        "past_days": len(span.past),
+        "columns": list(span.kinds),
+        "version": span.version,
+        "moved": round(looked.moved, 3),
+        "shapes": {c: round(float(v), 3) for c, v in sorted(looked.shapes.items(), key=lambda one: -one[1])},
+    }
+
+
+def _rollback(project: Project, name: str, span: Span, causes: tuple[Cause, ...]) -> tuple[str, bool]:
+    """Whether the version before would have answered this span as usual, in words."""
+    previous = project.journal(name).previous()
+    if previous is None or not causes or span.replayer is None or not span.rows.height or len(span.past_answered) < 2:
+        return "", False
+    if any(one.facts.get("refused") for one in causes[:1]):
+        return f"would not help: {previous} reads the same fields", False
+    release = next((one for one in causes if one.kind == "release"), None)
+    if release is not None:
+        before = str(release.facts["before"])
+        share = release.effect.share_of_shift
+        return (
+            f"would help: {before} takes back {share:.0%} of the shift" if share else f"would help: {before} answered before",
+            True,
+        )
+    if not model.ours(previous):
+        return "", False
+    try:
+        then = load(project, name, previous).shown(span.rows)
+    except MiddlewatchError as error:
+        return f"not known: {error.what}", False
+    pooled = np.concatenate([one["mw.score"].drop_nulls().to_numpy() for one in span.past_answered])
+    gone, left = wasserstein(span.rows["mw.score"].to_numpy(), pooled), wasserstein(then, pooled)
+    share = 1 - left / gone if gone else 0.0
+    if share >= thresholds.RELEASE_REMOVES:
+        return f"would help: {previous} takes back {share:.0%} of the shift", True
+    named = causes[0].columns[:1]
+    return f"would not help: {previous} " + (f"reads the same {named[0]}" if named else "answers much the same"), False
+
+
+def _next(span: Span, causes: tuple[Cause, ...], rollback: str, helps: bool) -> str:
+    if not causes:
+        return "middlewatch status"
+    first = causes[0]
+    if helps:
+        return f"middlewatch rollback --dry-run   ({rollback})"
+    said = first.fix
+    if rollback:
+        said += f"; or  middlewatch rollback --dry-run   ({rollback})"
+    elif span.incident is not None:
+        said += f"; then  middlewatch incidents {span.incident.n} mark-bad"
+    return said
+
+
+def _reproduce(span: Span, incident: int | None) -> str:
+    if span.incident is not None or incident is not None:
+        return f"middlewatch why {span.incident.n if span.incident else incident}"
+    return f"middlewatch why --since {span.since.isoformat()} --until {span.until.isoformat()}"
+
+
+def _keep(project: Project, name: str, span: Span, answer: Diagnosis, now: datetime) -> None:
+    """Keep the diagnosis with its incident, once for each different answer: pages and messages show it."""
+    if span.incident is None:
+        return
+    kept = answer.to_dict()
+    known = dict(span.incident.why or {})
+    if [one.get("detail") for one in known.get("causes") or ()] == [one["detail"] for one in kept["causes"]] and known:
+        return
+    project.incidents(name).add(span.incident.n, "update", at=now, actor=ACTOR, why=kept)

@@ -1,0 +1,163 @@
+"""The story of one prediction: its inputs beside their usual range, what drove its score, another version's answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from .. import model, predictions
+from ..errors import MiddlewatchError, NotFound
+from ..fingerprints.case import NUMBERS
+from ..replay import Replayer, load
+from .report import plain
+
+if TYPE_CHECKING:
+    from ..project import Project
+
+REFERENCE_DAYS = 14
+REFERENCE_ROWS = 200
+"""Past rows whose values stand in for each input in turn."""
+SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """One prediction. `inputs` in order of what they did to the score: column, value, usual, unusual, moved (the
+    score less its mean with usual values of the column)."""
+
+    found: bool
+    id: str
+    version: str
+    score: float
+    inputs: tuple[dict[str, Any], ...]
+    time: str
+    caller: str
+    replayed: float | None
+    on: str | None
+    on_score: float | None
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        facts: dict[str, Any] = plain(
+            {
+                "found": self.found, "id": self.id, "time": self.time, "version": self.version, "caller": self.caller,
+                "score": self.score, "replayed": self.replayed, "inputs": list(self.inputs), "on": self.on,
+                "on_score": self.on_score, "notes": list(self.notes), "causes": [], "ruled_out": [], "not_seen": [],
+                "checked": {}, "next": self._next(),
+            }
+        )  # fmt: skip
+        return facts
+
+    def lines(self) -> list[str]:
+        said = [f"{self.id}: score {self.score:.4g} by {self.version} at {self.time[:19]}Z from {self.caller or 'unknown'}"]
+        if self.replayed is not None and self.replayed != self.score:
+            said.append(f"WARN    {self.version} answers {self.replayed:.6g} to the same inputs now")
+        width = max((len(one["column"]) for one in self.inputs), default=0)
+        for one in self.inputs[:SHOWN]:
+            moved = f"{one['moved']:+.3f}" if one["moved"] is not None else ""
+            value = "null" if one["value"] is None else one["value"]
+            mark = "  UNUSUAL" if one["unusual"] else ""
+            said.append(f"  {one['column']:{width}}  {value!s:>12}  {moved:>8}  usual {one['usual']}{mark}")
+        if self.on is not None and self.on_score is not None:
+            said.append(f"{self.on} would have answered {self.on_score:.4g}")
+        said += list(self.notes)
+        return [*said, f"Next:   {self._next()}"]
+
+    def _next(self) -> str:
+        return "middlewatch why" if any(one["unusual"] for one in self.inputs) else f"middlewatch versions {self.version}"
+
+
+def explain_row(project: Project, name: str, ident: str, *, on: str | None = None) -> Explained:
+    """The story of the prediction with this id; `on` another version's answer (default: the one live before).
+
+    Raises NotFound, UsageError for what is no id.
+    """
+    moment = predictions.received_of(ident)
+    rows = predictions.read(
+        project.store, project.spool(name), name,
+        since=moment - timedelta(seconds=1), until=moment + timedelta(seconds=1), by="received",
+    ).filter(pl.col("mw.id") == ident)  # fmt: skip
+    if not rows.height:
+        raise NotFound(f"there is no prediction {ident}", where=name, fix="middlewatch tail shows some")
+    version = str(rows["mw.version"][0])
+    notes: list[str] = []
+    mine = _loaded(project, name, version, notes)
+    schema = mine.version.schema if mine is not None else project.schema(name)
+    kinds = {one.name: one.kind for one in schema.features if one.name in rows.columns}
+    reference = _reference(project, name, kinds)
+    moved = _moved(mine, rows, reference, list(kinds)) if mine is not None else {}
+    inputs = [
+        {"column": c, "value": rows[c][0], "moved": moved.get(c), **_usual(reference, c, kind, rows[c][0])}
+        for c, kind in kinds.items()
+    ]
+    inputs.sort(key=lambda one: -abs(one["moved"] or 0.0))
+    other = on or project.journal(name).previous()
+    theirs = _loaded(project, name, other, notes) if other and other != version else None
+    return Explained(
+        found=False,
+        id=ident,
+        version=version,
+        score=float(rows["mw.score"][0]),
+        inputs=tuple(inputs),
+        time=rows["mw.time"][0].isoformat(),
+        caller=str(rows["mw.caller"][0] or ""),
+        replayed=float(mine.shown(rows)[0]) if mine is not None else None,
+        on=other if theirs is not None else None,
+        on_score=float(theirs.shown(rows)[0]) if theirs is not None else None,
+        notes=tuple(notes),
+    )
+
+
+def _loaded(project: Project, name: str, version: str, notes: list[str]) -> Replayer | None:
+    if not model.ours(version):
+        notes.append(f"{version} is not our model: it is not replayed")
+        return None
+    try:
+        return load(project, name, version)
+    except NotFound:
+        raise
+    except MiddlewatchError as error:
+        notes.append(f"{version} cannot be replayed: {error.what}")
+        return None
+
+
+def _reference(project: Project, name: str, kinds: dict[str, str]) -> pl.DataFrame:
+    windows = project.windows(name)
+    frames = [day.sample for day in windows.read(windows.days()[-REFERENCE_DAYS:])]
+    kept = [one.select(list(kinds)) for one in frames if one.height and set(kinds) <= set(one.columns)]
+    return pl.concat(kept, how="vertical_relaxed") if kept else pl.DataFrame()
+
+
+def _moved(mine: Replayer, row: pl.DataFrame, reference: pl.DataFrame, columns: list[str]) -> dict[str, float]:
+    """For each input: the score, less its mean where the input has usual values. One batch for all."""
+    if not reference.height:
+        return {}
+    drawn = reference.sample(min(REFERENCE_ROWS, reference.height), seed=0)
+    base = row.select(columns)
+    repeated = base[[0] * drawn.height]
+    batch = pl.concat([repeated.with_columns(drawn[c].cast(base.schema[c])) for c in columns], how="vertical")
+    scores = mine.shown(batch).reshape(len(columns), drawn.height).mean(axis=1)
+    score = float(mine.shown(base)[0])
+    return {c: score - float(mean) for c, mean in zip(columns, scores, strict=True)}
+
+
+def _usual(reference: pl.DataFrame, column: str, kind: str, value: Any) -> dict[str, Any]:
+    if not reference.height:
+        return {"usual": "unknown", "unusual": False}
+    past = reference[column]
+    if value is None:
+        share = past.null_count() / len(past)
+        return {"usual": f"null in {100 * share:.1f} % of rows", "unusual": share < 0.01}
+    if kind in NUMBERS:
+        known = past.drop_nulls().cast(pl.Float64).to_numpy()
+        if not len(known):
+            return {"usual": "always null", "unusual": True}
+        low, high = (float(q) for q in np.quantile(known, [0.05, 0.95]))
+        outside = float(value) < float(known.min()) or float(value) > float(known.max())
+        return {"usual": f"{low:.4g} to {high:.4g}", "unusual": outside}
+    share = float((past.cast(pl.String) == str(value)).mean() or 0.0)
+    return {"usual": f"this value in {100 * share:.1f} % of rows", "unusual": share == 0.0}

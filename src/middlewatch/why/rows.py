@@ -1,0 +1,220 @@
+"""The rows a diagnosis looks at: a span of the log, and the same hours of the model's own past days."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from .. import model, predictions
+from ..errors import MiddlewatchError, NothingToDo
+from ..replay import Replayer, load
+from ..times import day_bounds, day_of
+
+if TYPE_CHECKING:
+    from ..incidents import BadSpan, Incident
+    from ..project import Project
+    from ..windows import WindowDay
+
+MOST_ROWS = 2_000
+"""Rows of a span that are looked at, evenly drawn: as many as a day of the past has."""
+PAST_DAYS = 28
+REACH_DAYS = 90
+"""How far back the past days may lie where traffic paused."""
+LEAST_ROWS = 30
+
+
+@dataclass(frozen=True)
+class Span:
+    """What to diagnose. `rows` are in order of event time, at most MOST_ROWS of `total`; `past` one frame a day.
+
+    `past_answered` are the same days with the scores that were given then; in `past` they are those of `version`.
+    """
+
+    since: datetime
+    until: datetime
+    incident: Incident | None
+    rows: pl.DataFrame
+    total: int
+    refused: pl.DataFrame
+    version: str
+    kinds: dict[str, str]
+    past: tuple[pl.DataFrame, ...] = ()
+    past_answered: tuple[pl.DataFrame, ...] = ()
+    past_refused: tuple[float, ...] = ()
+    past_callers: frozenset[str] = frozenset()
+    past_version: str = ""
+    left_out: int = 0
+    replayer: Replayer | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def span_of(
+    project: Project, name: str, *, incident: int | None, since: datetime | None, until: datetime | None, now: datetime
+) -> Span:
+    """The span of an incident, of [since, until), or where nothing is said of the newest open incident, else the
+    last day of the log. Raises NothingToDo where nothing is logged there, NotFound for an incident that is none."""
+    about = _incident(project, name, incident, since, until)
+    newest = _newest(project, name, now)
+    if about is not None and about.since:
+        since, until = since or _moment(about.since), until or _moment(about.until or "") or newest
+    elif since is not None:
+        until = until or newest
+    else:
+        until = until or newest
+        since = until - timedelta(days=1)
+    if since is None or until is None:
+        raise NothingToDo("nothing is logged yet", fix="send requests to middlewatch serve, or middlewatch score --log")
+    rows = _read(project, name, since, until)
+    refused = predictions.read_refused(
+        project.store, project.spool(name), name, since=since - timedelta(days=1), until=None
+    ).filter(pl.coalesce("mw.time", "mw.received").is_between(since, until, closed="left"))
+    if not rows.height and not refused.height:
+        raise NothingToDo(
+            "nothing is logged in that time", where=f"{since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC"
+        )
+    version = _version(project, name, rows)
+    schema = _schema(project, name, version)
+    kinds = {c.name: c.kind for c in schema.features if c.name in rows.columns or not rows.height}
+    span = Span(since, until, about, _thinned(rows), rows.height, refused, version, kinds)
+    return _with_past(project, name, span)
+
+
+def _incident(
+    project: Project, name: str, wanted: int | None, since: datetime | None, until: datetime | None
+) -> Incident | None:
+    if wanted is not None:
+        return project.incidents(name).get(wanted)
+    if since is not None or until is not None:
+        return None
+    return max(project.incidents(name).active(), key=lambda one: one.n, default=None)
+
+
+def _moment(text: str) -> datetime | None:
+    return datetime.fromisoformat(text).astimezone(UTC) if text else None
+
+
+def _newest(project: Project, name: str, now: datetime) -> datetime | None:
+    """Just after the newest event, or now where the newest lies ahead of the clock: what is replayed or imported
+    history lives in its own time."""
+    seen = predictions.read(
+        project.store, project.spool(name), name, since=None, until=None, by="received", columns=["mw.time"]
+    )
+    newest = seen["mw.time"].max() if seen.height else None
+    if not isinstance(newest, datetime):
+        return now
+    return newest + timedelta(microseconds=1)
+
+
+def _read(project: Project, name: str, since: datetime, until: datetime) -> pl.DataFrame:
+    found = predictions.read(project.store, project.spool(name), name, since=since, until=until, by="time")
+    return found.sort("mw.time", "mw.id")
+
+
+def _thinned(rows: pl.DataFrame) -> pl.DataFrame:
+    if rows.height <= MOST_ROWS:
+        return rows
+    step = rows.height / MOST_ROWS
+    return rows[[int(k * step) for k in range(MOST_ROWS)]]
+
+
+def _version(project: Project, name: str, rows: pl.DataFrame) -> str:
+    counted = Counter(rows["mw.version"].drop_nulls().to_list()) if rows.height else Counter[str]()
+    if counted:
+        return max(counted, key=lambda one: (counted[one], one))
+    return project.journal(name).live() or ""
+
+
+def _schema(project: Project, name: str, version: str) -> Any:
+    if version and model.ours(version):
+        return model.load(project.store, name, version).schema
+    return project.schema(name)
+
+
+def _with_past(project: Project, name: str, span: Span) -> Span:
+    """Add the past days, and the version that answered, loaded."""
+    notes: list[str] = []
+    replayer = None
+    if span.version and model.ours(span.version):
+        try:
+            replayer = load(project, name, span.version)
+        except MiddlewatchError as error:
+            notes.append(f"{span.version} cannot be replayed: {error.what}")
+    else:
+        notes.append("not our model: its answers are not replayed, effects are unknown")
+    days, left_out = _days(project, name, span)
+    hours = _hours(span, project)
+    local = pl.col("mw.time").dt.convert_time_zone(str(project.zone)).dt.hour()
+    answered = []
+    for day in days:
+        sample = day.sample
+        if sample.height:
+            kept = sample.filter(local.is_in(hours)).sort("mw.time", "mw.id")
+            if kept.height >= LEAST_ROWS and set(span.kinds) <= set(kept.columns):
+                answered.append(kept)
+    logged = [day for day in days if day.source == "log"]
+    versions: Counter[str] = Counter()
+    for day in logged:
+        versions.update(day.versions)
+    shares = [int(d.summary.get("refused", 0)) / max(d.rows + int(d.summary.get("refused", 0)), 1) for d in logged]
+    callers = frozenset(
+        str(one) for frame in answered if "mw.caller" in frame.columns for one in frame["mw.caller"].drop_nulls().unique()
+    )
+    return replace(
+        span,
+        past=tuple(_as_answered_by(frame, span.version, replayer) for frame in answered),
+        past_answered=tuple(answered),
+        past_refused=tuple(shares),
+        past_callers=callers - {"training"},
+        past_version=max(versions, key=lambda one: versions[one]) if versions else "",
+        left_out=left_out,
+        replayer=replayer,
+        notes=notes,
+    )
+
+
+def _days(project: Project, name: str, span: Span) -> tuple[list[WindowDay], int]:
+    """The newest past days with a window, at most PAST_DAYS; days of other incidents and marked ones left out."""
+    windows = project.windows(name)
+    first = day_of(span.since, project.zone)
+    spans: Sequence[BadSpan] = project.incidents(name).bad_spans()
+    bad = [(one.since, one.until) for one in spans]
+    bad += [(one.since, one.until or "9999") for one in project.incidents(name).active() if one.since]
+    kept: list[date] = []
+    left_out = 0
+    for day in sorted((one for one in windows.days() if one < first), reverse=True):
+        if first - day > timedelta(days=REACH_DAYS) or len(kept) == PAST_DAYS:
+            break
+        start, end = (moment.isoformat() for moment in day_bounds(day, project.zone))
+        if any(since[:19] < end[:19] and start[:19] < until[:19] for since, until in bad):
+            left_out += 1
+            continue
+        kept.append(day)
+    return windows.read(kept), left_out
+
+
+def _hours(span: Span, project: Project) -> list[int]:
+    """Clock hours of the zone that the span touches; all of them for a day or more."""
+    if span.until - span.since >= timedelta(hours=23):
+        return list(range(24))
+    at = span.since.astimezone(project.zone)
+    found = []
+    while at < span.until and len(found) < 24:
+        found.append(at.hour)
+        at += timedelta(hours=1)
+    return sorted({*found, (span.until - timedelta(microseconds=1)).astimezone(project.zone).hour})
+
+
+def _as_answered_by(frame: pl.DataFrame, version: str, replayer: Replayer | None) -> pl.DataFrame:
+    """A past day with the scores this version would have given; training days keep their out-of-fold ones."""
+    if replayer is None or "mw.version" not in frame.columns:
+        return frame
+    other = (frame["mw.version"] != version).fill_null(False)
+    if not other.any():
+        return frame
+    shown = pl.Series(replayer.shown(frame))
+    return frame.with_columns(pl.when(pl.lit(other)).then(pl.lit(shown)).otherwise(pl.col("mw.score")).alias("mw.score"))
