@@ -65,7 +65,15 @@ def where(column: str, change: pl.Expr, *, share: float = 1.0, caller: str | Non
     return play
 
 
-def linear(column: str, slope: float, offset: float = 0.0, digits: int | None = None, *, share: float = 1.0, caller: str | None = None) -> Play:
+def linear(
+    column: str,
+    slope: float,
+    offset: float = 0.0,
+    digits: int | None = None,
+    *,
+    share: float = 1.0,
+    caller: str | None = None,
+) -> Play:
     change = pl.col(column).cast(pl.Float64) * slope + offset
     return where(column, change if digits is None else change.round(digits), share=share, caller=caller)
 
@@ -78,7 +86,9 @@ def recoded(column: str) -> Play:
     def play(rows: pl.DataFrame, mask: np.ndarray, rng: np.random.Generator) -> pl.DataFrame:
         names = rows[column].drop_nulls().unique().sort().to_list()
         codes = rng.permutation(len(names))
-        return where(column, pl.col(column).replace(dict(zip(names, (str(c) for c in codes), strict=True))))(rows, mask, rng)
+        return where(column, pl.col(column).replace(dict(zip(names, (str(c) for c in codes), strict=True))))(
+            rows, mask, rng
+        )
 
     return play
 
@@ -86,7 +96,9 @@ def recoded(column: str) -> Play:
 def permuted(column: str, top: int) -> Play:
     def play(rows: pl.DataFrame, mask: np.ndarray, rng: np.random.Generator) -> pl.DataFrame:
         names = rows[column].drop_nulls().value_counts(sort=True)[column].head(top).to_list()
-        return where(column, pl.col(column).replace(dict(zip(names, [*names[1:], names[0]], strict=True))))(rows, mask, rng)
+        return where(column, pl.col(column).replace(dict(zip(names, [*names[1:], names[0]], strict=True))))(
+            rows, mask, rng
+        )
 
     return play
 
@@ -125,7 +137,9 @@ def frozen(*columns: str) -> Play:
         last = rows[: max(first, 40)].group_by(by, maintain_order=True).agg(pl.col(columns).last().name.prefix("last."))
         joined = rows.join(last, on=by, how="left", maintain_order="left")
         hit = pl.lit(pl.Series(mask))
-        return joined.with_columns(pl.when(hit).then(pl.col(f"last.{c}")).otherwise(pl.col(c)).alias(c) for c in columns).select(rows.columns)
+        return joined.with_columns(
+            pl.when(hit).then(pl.col(f"last.{c}")).otherwise(pl.col(c)).alias(c) for c in columns
+        ).select(rows.columns)
 
     return play
 
@@ -146,21 +160,42 @@ def standardised(column: str, mean: float, sd: float) -> Play:
 # -- data sets -------------------------------------------------------------------------------------------
 
 
-def fit(rows: pl.DataFrame, kinds: dict[str, str], target: str, *, regression: bool = False) -> Callable[[pl.DataFrame], np.ndarray]:
+def fit(
+    rows: pl.DataFrame, kinds: dict[str, str], target: str, *, regression: bool = False
+) -> Callable[[pl.DataFrame], np.ndarray]:
     """A small LightGBM model with its own plain encoding: the bench is about causes, not about models."""
     import lightgbm as lgb
 
-    codes = {c: {v: i for i, v in enumerate(rows[c].drop_nulls().unique().sort().to_list())} for c, k in kinds.items() if k == "category"}
+    codes = {
+        c: {v: i for i, v in enumerate(rows[c].drop_nulls().unique().sort().to_list())}
+        for c, k in kinds.items()
+        if k == "category"
+    }
 
     def encode(frame: pl.DataFrame) -> np.ndarray:
         columns = [
-            frame[c].replace_strict(codes[c], default=None, return_dtype=pl.Float64) if c in codes else frame[c].cast(pl.Float64)
+            frame[c].replace_strict(codes[c], default=None, return_dtype=pl.Float64)
+            if c in codes
+            else frame[c].cast(pl.Float64)
             for c in kinds
         ]
         return np.column_stack([c.fill_null(float("nan")).to_numpy() for c in columns])
 
-    sets = lgb.Dataset(encode(rows), rows[target].to_numpy(), categorical_feature=[i for i, c in enumerate(kinds) if c in codes], free_raw_data=True)
-    params = {"objective": "regression" if regression else "binary", "num_leaves": 31, "verbose": -1, "num_threads": 2, "seed": 0, "deterministic": True, "min_data_in_leaf": 40}
+    sets = lgb.Dataset(
+        encode(rows),
+        rows[target].to_numpy(),
+        categorical_feature=[i for i, c in enumerate(kinds) if c in codes],
+        free_raw_data=True,
+    )
+    params = {
+        "objective": "regression" if regression else "binary",
+        "num_leaves": 31,
+        "verbose": -1,
+        "num_threads": 2,
+        "seed": 0,
+        "deterministic": True,
+        "min_data_in_leaf": 40,
+    }
     booster = lgb.train(params, sets, 60)
     return lambda frame: np.asarray(booster.predict(encode(frame), num_threads=2))
 
@@ -249,11 +284,24 @@ def orders() -> Stream:
     age = np.clip(rng.normal(42 + 20 * mood, 13), 18, 90).astype(int)
     tenure = rng.exponential(700 + 200 * level, n).astype(int)
     rating = np.round(np.clip(rng.normal(3.9, 0.6, n), 1, 5), 1)
-    plan = np.where(tenure > 900, rng.choice(["gold", "basic", "plus"], n, p=[0.5, 0.2, 0.3]), rng.choice(["gold", "basic", "plus"], n, p=[0.1, 0.6, 0.3]))
+    plan = np.where(
+        tenure > 900,
+        rng.choice(["gold", "basic", "plus"], n, p=[0.5, 0.2, 0.3]),
+        rng.choice(["gold", "basic", "plus"], n, p=[0.1, 0.6, 0.3]),
+    )
     weight = np.round(amount * rng.lognormal(-2, 0.5, n), 3)
     income = np.where(rng.random(n) < 0.12, np.nan, np.round(np.exp(7.6 + 0.4 * rng.normal(size=n) + level), 2))
     noise = rng.normal(size=n).round(3)
-    risk = 0.8 * np.log(amount / 40) - 0.02 * (age - 40) - 0.0006 * tenure - 0.8 * (rating - 4) + 0.7 * (country == "PL") - 0.5 * (plan == "gold") - 0.6 * np.log(np.nan_to_num(income, nan=1500) / 2000) - 0.3 * np.log(weight / 5)
+    risk = (
+        0.8 * np.log(amount / 40)
+        - 0.02 * (age - 40)
+        - 0.0006 * tenure
+        - 0.8 * (rating - 4)
+        + 0.7 * (country == "PL")
+        - 0.5 * (plan == "gold")
+        - 0.6 * np.log(np.nan_to_num(income, nan=1500) / 2000)
+        - 0.3 * np.log(weight / 5)
+    )
     bad = (rng.random(n) < 1 / (1 + np.exp(-risk + 0.9))).astype(int)
     start = datetime(2026, 1, 1, tzinfo=UTC)
     table = pl.DataFrame({
@@ -261,14 +309,29 @@ def orders() -> Stream:
         "amount": amount, "age": age, "tenure_days": tenure, "rating": rating, "weight_kg": weight, "income": income, "noise": noise,
         "country": country, "plan": plan, "bad": bad,
     }, strict=False).with_columns(pl.col("income").fill_nan(None))  # fmt: skip
-    kinds = {"amount": "number", "age": "whole", "tenure_days": "whole", "rating": "number", "weight_kg": "number", "income": "number", "noise": "number", "country": "category", "plan": "category"}
+    kinds = {
+        "amount": "number",
+        "age": "whole",
+        "tenure_days": "whole",
+        "rating": "number",
+        "weight_kg": "number",
+        "income": "number",
+        "noise": "number",
+        "country": "category",
+        "plan": "category",
+    }
     model = fit(table.head(60_000), kinds, "bad")
     rows = meta(table.tail(75_000), "at", 2)
     rows = rows.with_columns(pl.Series("mw.score", model(rows)))
     f = Fault
     faults = (
         f("amount in cents", linear("amount", 100, 0, 0), ("amount",), ("scale/unit",)),
-        f("amount in cents, one caller", linear("amount", 100, 0, 0, caller="billing-api/4.2"), ("amount",), ("scale/unit",)),
+        f(
+            "amount in cents, one caller",
+            linear("amount", 100, 0, 0, caller="billing-api/4.2"),
+            ("amount",),
+            ("scale/unit",),
+        ),
         f("amount x1.6 (currency)", linear("amount", 1.63, 0, 2), ("amount",), ("scale/",)),
         f("income per month, not year", linear("income", 1 / 12, 0, 2), ("income",), ("scale/unit",)),
         f("weight in pounds", linear("weight_kg", 2.20462, 0, 3), ("weight_kg",), ("scale/unit",)),
@@ -277,15 +340,35 @@ def orders() -> Stream:
         f("sign of amount", linear("amount", -1), ("amount",), ("scale/sign",)),
         f("age constant 0", where("age", pl.lit(0)), ("age",), ("fill/constant",)),
         f("rating 5 in 40 %", where("rating", pl.lit(5.0), share=0.4), ("rating",), ("fill/default",)),
-        f("income nulls are 0", where("income", pl.col("income").fill_null(0.0)), ("income",), ("fill/nulls_filled", "fill/sentinel")),
+        f(
+            "income nulls are 0",
+            where("income", pl.col("income").fill_null(0.0)),
+            ("income",),
+            ("fill/nulls_filled", "fill/sentinel"),
+        ),
         f("age -1 in 6 %", where("age", pl.lit(-1), share=0.06), ("age",), ("fill/sentinel",)),
         f("income null in 40 %", where("income", pl.lit(None), share=0.4), ("income",), ("nulls",)),
         f("amount null in 10 %", where("amount", pl.lit(None), share=0.1), ("amount",), ("nulls",)),
         f("amount without cents", where("amount", pl.col("amount").round(0)), ("amount",), ("precision/rounded",)),
-        f("amount cut at 80", where("amount", pl.col("amount").clip(upper_bound=80)), ("amount",), ("precision/clipped",)),
+        f(
+            "amount cut at 80",
+            where("amount", pl.col("amount").clip(upper_bound=80)),
+            ("amount",),
+            ("precision/clipped",),
+        ),
         f("amount and income swapped", swapped("amount", "income"), ("amount", "income"), ("columns/swapped",)),
-        f("plan renamed", renamed("plan", {"gold": "premium"}), ("plan",), ("categories/renamed", "categories/recoded")),
-        f("country in lower case", where("country", pl.col("country").str.to_lowercase()), ("country",), ("categories/case_or_space",)),
+        f(
+            "plan renamed",
+            renamed("plan", {"gold": "premium"}),
+            ("plan",),
+            ("categories/renamed", "categories/recoded"),
+        ),
+        f(
+            "country in lower case",
+            where("country", pl.col("country").str.to_lowercase()),
+            ("country",),
+            ("categories/case_or_space",),
+        ),
         f("plan permuted", permuted("plan", 3), ("plan",), ("categories/permuted",)),
         f("country recoded", recoded("country"), ("country",), ("categories/recoded",)),
         f("DE lost", lost("country", "DE"), ("country",), ("rows/segment_lost",)),
@@ -298,7 +381,9 @@ def seattle() -> Stream:
     """Four years of Seattle's weather, drawn to 400 rows a day from the same season: repeated values, seasons."""
     from vega_datasets import local_data
 
-    table = pl.from_pandas(local_data.seattle_weather()).with_columns(pl.col("date").dt.ordinal_day().alias("day"), (pl.col("weather") == "rain").cast(pl.Int64).alias("rain"))
+    table = pl.from_pandas(local_data.seattle_weather()).with_columns(
+        pl.col("date").dt.ordinal_day().alias("day"), (pl.col("weather") == "rain").cast(pl.Int64).alias("rain")
+    )
     rng = np.random.default_rng(9)
     ordinal = table["day"].to_numpy()
     start = datetime(2026, 3, 1, tzinfo=UTC)
@@ -308,9 +393,30 @@ def seattle() -> Stream:
         near = np.flatnonzero(np.abs((ordinal - season + 182) % 365 - 182) <= 12)
         chosen = rng.choice(near, 900)
         when = np.sort(rng.integers(0, 86400, 900))
-        parts.append(table[chosen].with_columns(pl.Series("at", [start + timedelta(days=d, seconds=int(s)) for s in when]).cast(pl.Datetime("us", "UTC"))))
-    rows = pl.concat(parts).with_columns((pl.col("temp_max") - pl.col("temp_min")).round(1).alias("range"), pl.when(pl.col("wind") > 4).then(pl.lit("windy")).when(pl.col("wind") > 2.5).then(pl.lit("breezy")).otherwise(pl.lit("calm")).alias("class"))
-    kinds = {"precipitation": "number", "temp_max": "number", "temp_min": "number", "wind": "number", "range": "number", "class": "category"}
+        parts.append(
+            table[chosen].with_columns(
+                pl.Series("at", [start + timedelta(days=d, seconds=int(s)) for s in when]).cast(
+                    pl.Datetime("us", "UTC")
+                )
+            )
+        )
+    rows = pl.concat(parts).with_columns(
+        (pl.col("temp_max") - pl.col("temp_min")).round(1).alias("range"),
+        pl.when(pl.col("wind") > 4)
+        .then(pl.lit("windy"))
+        .when(pl.col("wind") > 2.5)
+        .then(pl.lit("breezy"))
+        .otherwise(pl.lit("calm"))
+        .alias("class"),
+    )
+    kinds = {
+        "precipitation": "number",
+        "temp_max": "number",
+        "temp_min": "number",
+        "wind": "number",
+        "range": "number",
+        "class": "category",
+    }
     model = fit(rows.head(40_000), kinds, "temp_max" if False else "rain")
     rows = meta(rows.tail(45_000), "at", 3)
     rows = rows.with_columns(pl.Series("mw.score", model(rows)))
@@ -355,7 +461,9 @@ def matters(stream: Stream, now: pl.DataFrame, broken: pl.DataFrame, rows: int) 
     was, came = now["mw.score"].to_numpy(), stream.score(broken)
     changed = np.abs(was - came)
     flips = np.mean((was >= stream.threshold) != (came >= stream.threshold)) if stream.threshold is not None else 0.0
-    return bool(changed.sum() / rows > thresholds.EFFECT_SD * float(stream.rows["mw.score"].std() or 0.0)) or bool(flips > 0.002)
+    return bool(changed.sum() / rows > thresholds.EFFECT_SD * float(stream.rows["mw.score"].std() or 0.0)) or bool(
+        flips > 0.002
+    )
 
 
 def baseline(case: fingerprints.Case) -> str:
@@ -401,7 +509,9 @@ def play(stream: Stream, size: int, clean: int, only: str, say: Callable[[str], 
         tally["false causes"].append(len(named))
         tally["false drift"].append(len(found.causes) - len(named))
         for c in found.causes:
-            say(f"  FALSE {size} {drawn[k][0]['mw.time'][0]:%m-%d %H:%M} {c.confidence} {c.kind}/{c.form} {c.columns} x{c.strength:.1f} {c.detail}")
+            say(
+                f"  FALSE {size} {drawn[k][0]['mw.time'][0]:%m-%d %H:%M} {c.confidence} {c.kind}/{c.form} {c.columns} x{c.strength:.1f} {c.detail}"
+            )
     for k, fault in enumerate(stream.faults):
         if only and only not in fault.name:
             continue
@@ -419,7 +529,11 @@ def play(stream: Stream, size: int, clean: int, only: str, say: Callable[[str], 
                     say(f"  NO EFFECT {size} onset {onset} {fault.name}: {c.confidence} {c.kind}/{c.form} {c.columns}")
                 continue
             first = found.causes[0] if found.causes else None
-            right = first is not None and (not fault.columns or first.column in fault.columns) and (bool(fault.columns) or not first.columns)
+            right = (
+                first is not None
+                and (not fault.columns or first.column in fault.columns)
+                and (bool(fault.columns) or not first.columns)
+            )
             kind = right and first is not None and f"{first.kind}/{first.form}".startswith(fault.kinds)
             tally["found"].append(first is not None)
             tally["column"].append(right)
@@ -449,7 +563,9 @@ def main() -> None:
     options.add_argument("--quiet", action="store_true")
     given = options.parse_args()
     results = []
-    print(f"{'data':9}{'rows':>6}{'faults':>8}{'found':>7}{'column':>8}{'kind':>6}{'JS col':>8}{'more':>6}{'onset':>7}{'clean':>7}{'false':>7}{'drift':>7}{'s/case':>8}")
+    print(
+        f"{'data':9}{'rows':>6}{'faults':>8}{'found':>7}{'column':>8}{'kind':>6}{'JS col':>8}{'more':>6}{'onset':>7}{'clean':>7}{'false':>7}{'drift':>7}{'s/case':>8}"
+    )
     for name in given.data.split(","):
         stream = STREAMS[name]()
         for size in (int(one) for one in given.rows.split(",")):
@@ -464,7 +580,9 @@ def main() -> None:
             )
             quiet = tally["no effect: silent"]
             if quiet:
-                print(f"{'':15}faults without any effect on predictions: silent in {np.mean(quiet):.0%} of {len(quiet)}")
+                print(
+                    f"{'':15}faults without any effect on predictions: silent in {np.mean(quiet):.0%} of {len(quiet)}"
+                )
             for word in ("certain", "likely", "possible"):
                 right = tally[f"right when {word}"]
                 if right:

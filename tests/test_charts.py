@@ -189,7 +189,7 @@ def test_a_phone_has_room_for_the_dates(first: int, length: int) -> None:
 def test_ticks_read_as_people_write_them() -> None:
     assert [charts.label_of(value, 0.2) for value in (0.0, 0.2, -0.4)] == ["0.0", "0.2", "−0.4"]
     assert charts.label_of(0.25, 0.25) == "0.25"
-    assert charts.label_of(1500, 500) == "1,500"
+    assert charts.label_of(1500, 500) == "1500"
     assert charts.label_of(20000, 5000) == "20k"
     assert charts.label_of(2e7, 5e6) == "2e7"
 

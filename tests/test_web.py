@@ -302,7 +302,8 @@ def test_an_unknown_model_is_a_page_that_names_the_nearest(two: Site) -> None:
     answer = two.ask("/?model=delaj")
     assert answer.status == 404
     assert 'did you mean "delay"?' in answer.words
-    assert two.ask("/versions").status == 400
+    assert two.ask("/versions.json").status == 400
+    assert two.ask("/versions").headers["location"] == "/"
     assert two.ask("/home.json?model=x").json()["code"] == 2
 
 
@@ -555,8 +556,24 @@ def test_features_rank_what_moved_and_compare_with_days_before_the_incident(site
             for when in ("now", "then"):
                 assert sum(one[when]) + one["outside"][when] == pytest.approx(1, abs=1e-3)
         if "top" in one:
-            assert sum(row["now"] for row in one["top"]) == pytest.approx(1, abs=1e-3)
+            assert sum(row["now"] for row in one["top"]) + one["others"]["now"] == pytest.approx(1, abs=1e-3)
     assert len(site.ask("/features").body) < 40_000
+
+
+def test_a_histogram_keeps_what_lies_at_its_end(tmp_path: Path) -> None:
+    """Nine values of ten are the largest one."""
+    project = build(tmp_path, fault=False, live=0)
+    spec = spec_of(project.schema("delay"), roles=["feature"])
+    frame = web_store.rows(FIRST, np.random.default_rng(0)).with_columns(
+        wind_speed=pl.Series([10.0] * 54 + [2.5] * 6), origin=pl.Series([f"A{at % 12}" for at in range(60)])
+    )
+    project.windows("delay").put(date(2013, 9, 1), hours={0: profile(frame, spec)}, source="log", now=NOW)
+    found = {one["column"]: one for one in Site(project).ask("/features.json").json()["features"]}
+    wind = found["wind_speed"]
+    assert max(wind["now"]) == 0.9
+    assert wind["outside"]["now"] == 0
+    assert found["origin"]["others"]["count"] == 7  # 15 known, 8 shown
+    assert any(one["new"] for one in found["origin"]["top"])
 
 
 def test_features_can_be_found_and_other_days_looked_at(site: Site) -> None:
@@ -685,8 +702,9 @@ def test_times_are_in_the_projects_zone(tmp_path: Path) -> None:
     [
         (0.43712, "0.437"),
         (0, "0"),
-        (0.0, "0.00"),
-        (1204, "1,204"),
+        (0.0, "0"),
+        (1204, "1204"),
+        (2001.4, "2001"),
         (12800.4, "12,800"),
         (-3.5, "−3.50"),
         (2.5e-7, "2.50e−07"),

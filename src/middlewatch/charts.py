@@ -219,13 +219,13 @@ def scale(low: float, high: float, *, about: int = 4) -> list[float]:
 
 
 def label_of(value: float, step: float) -> str:
-    """A tick's value with the digits its step needs: 0.25, 1,500, 12k."""
+    """A tick's value with the digits its step needs: 0.25, 1500, 12k. No comma: it may be a year."""
     if value and abs(value) >= 1e6:
         return f"{value:.3g}".replace("e+0", "e").replace("e+", "e")
     if value and abs(value) >= 10_000 and step >= 100:
         return f"{value / 1000:,.10g}k"
     digits = next((d for d in range(7) if abs(step * 10**d - round(step * 10**d)) < 1e-6), 6)
-    return f"{value:,.{digits}f}".replace("-", "−")
+    return f"{value:.{digits}f}".replace("-", "−")
 
 
 def date_ticks(first: int, last: int) -> list[tuple[int, str, bool]]:
@@ -288,7 +288,7 @@ def _dates(box: _Box, first: int, last: int, height: float) -> str:
     parts = []
     for ordinal, words, small in date_ticks(first, last):
         at = (ordinal - first) / (last - first)
-        if at > 0.94:
+        if at > 0.9:
             continue
         room = "tick" if small else "tick wide"
         bottom = TOP + box.height

@@ -143,9 +143,9 @@ def trained_lines(trained: Trained) -> list[str]:
 @verb(START)
 def serve(
     call: Call,
-    host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port")] = 8000,
-    workers: Annotated[int, typer.Option("--workers", min=1)] = 1,
+    host: Annotated[str | None, typer.Option("--host", help="Default: [serve] host.")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="Default: [serve] port; 0: any free one.")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Default: [serve] workers.")] = None,
     no_auth: Annotated[bool, typer.Option("--no-auth", help="Serve beyond this machine without API keys.")] = False,
 ) -> Answer:
     """Answer predictions and show the pages of all live models, until stopped.
@@ -162,8 +162,16 @@ def serve(
             models = ", ".join(f"{name} {version}" for name, version in facts["models"].items()) or "nothing live yet"
             print(f"serving {models} on {facts['url']}   (pages: {facts['url']}/, stop with Ctrl-C)", file=sys.stderr)
 
+    project = call.handle().project
+    wanted = project.config.serve
     answer(
-        call.handle().project, host=host, port=port, workers=workers, pages=pages, announce=announce, no_auth=no_auth
+        project,
+        host=host or wanted.host,
+        port=wanted.port if port is None else port,
+        workers=workers or wanted.workers,
+        pages=pages,
+        announce=announce,
+        no_auth=no_auth,
     )
     return Answer({"stopped": True}, [])
 

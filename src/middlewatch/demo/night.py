@@ -28,7 +28,7 @@ from .client import Replayed, replay
 
 MODEL = "delay"
 FIRST_DATA = date(2013, 4, 1)  # v1 learns what flew before
-SECOND_DATA = date(2013, 7, 1)  # v2 learns what flew before
+SECOND_DATA = date(2013, 7, 8)  # v2 learns what flew before
 CLEAN_DAYS = 5
 FAULTY_DAYS = 2
 MENDED_DAYS = 2

@@ -56,7 +56,9 @@ class History:
         """By window: which rows hold this value; empty where the window has no such column."""
         if (column, value) not in self._slices:
             self._slices[column, value] = [
-                (one[column].cast(pl.String) == value).fill_null(False).to_numpy() if column in one.columns else np.zeros(0, bool)
+                (one[column].cast(pl.String) == value).fill_null(False).to_numpy()
+                if column in one.columns
+                else np.zeros(0, bool)
                 for one in self.windows
             ]
         return self._slices[column, value]
@@ -101,7 +103,11 @@ class History:
     @cached_property
     def scores(self) -> list[Floats]:
         """Past scores by window, nulls left out."""
-        return [one["mw.score"].drop_nulls().to_numpy().astype(np.float64) for one in self.windows if "mw.score" in one.columns]
+        return [
+            one["mw.score"].drop_nulls().to_numpy().astype(np.float64)
+            for one in self.windows
+            if "mw.score" in one.columns
+        ]
 
     @cached_property
     def worst_score_shift(self) -> float:
@@ -203,7 +209,9 @@ class Case:
                 late = values[self.rows // 2 :]
                 signs.append(past.tail.shape(late[np.isfinite(late)]) / past.tail.worst_shape)
                 for reach in (limits.FAR, limits.VERY_FAR):
-                    signs.append(float(past.outside(known, reach).mean()) / (past.worst_outside(reach) + limits.RATE_FLOOR))
+                    signs.append(
+                        float(past.outside(known, reach).mean()) / (past.worst_outside(reach) + limits.RATE_FLOOR)
+                    )
                 if past.has_lattice:
                     signs.append(float((~past.seen(known)).mean()) / (float(past.novelty.max()) + limits.RATE_FLOOR))
                 signs.append(self._contrast(column, past))
@@ -280,7 +288,9 @@ class Case:
                 chosen[at] = order[rng.integers(low, high, len(at))]
         mask = pl.Series(affected)
         return self.now.with_columns(
-            pl.select(pl.when(mask).then(pool[column].gather(chosen)).otherwise(self.now[column])).to_series().alias(column)
+            pl.select(pl.when(mask).then(pool[column].gather(chosen)).otherwise(self.now[column]))
+            .to_series()
+            .alias(column)
             for column in columns
         )
 

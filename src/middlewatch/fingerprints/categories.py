@@ -54,7 +54,9 @@ def _unseen(case: Case, column: str, past: CategoryPast, values: np.ndarray, new
     strength = share / (base + limits.RATE_FLOOR)
     shown = ", ".join(f'"{came}" was "{was}"' for came, was in list(mapping.items())[:3])
     if mapping:
-        words = f"has other names ({shown}{', ...' if len(mapping) > 3 else ''}) in {percent(float(mapped.mean()))} of rows"
+        words = (
+            f"has other names ({shown}{', ...' if len(mapping) > 3 else ''}) in {percent(float(mapped.mean()))} of rows"
+        )
         yield Candidate(
             kind="categories", form=form, columns=(column,), words=words, affected=mapped, place=place,
             strength=strength, undo=put_words(column, mapped, mapping), holds=rate_holds(affected, share, base),
@@ -97,8 +99,8 @@ def _mapping(
     total = max(int(counted.sum()), 1)
     lost = [
         k for k in range(len(past.names))
-        if past.shares[:, k].mean() * total >= limits.RATE_ROWS and counted[k] < 0.25 * past.shares[:, k].min() * total
-        or past.shares[:, k].mean() * total >= limits.RATE_ROWS / 2 and counted[k] == 0
+        if (past.shares[:, k].mean() * total >= limits.RATE_ROWS and counted[k] < 0.25 * past.shares[:, k].min() * total)
+        or (past.shares[:, k].mean() * total >= limits.RATE_ROWS / 2 and counted[k] == 0)
     ]  # fmt: skip
     if not lost:
         return "new", {}, []
@@ -168,7 +170,9 @@ def _likelihood(case: Case, column: str, past: CategoryPast, rows: Mask) -> Floa
             continue
         partner = case.history.codes(other)
         width = 32
-        table = np.bincount(codes[usable] * width + partner[usable], minlength=len(past.names) * width).reshape(-1, width)
+        table = np.bincount(codes[usable] * width + partner[usable], minlength=len(past.names) * width).reshape(
+            -1, width
+        )
         marginal = (table.sum(axis=0) + 0.5) / (table.sum() + 0.5 * width)
         given = (table + 8 * marginal) / (table.sum(axis=1, keepdims=True) + 8)
         logs = np.log(given / marginal)
@@ -220,7 +224,10 @@ def _permutation(case: Case, column: str, values: np.ndarray, moved: dict[str, s
     shown = ", ".join(f'"{came}" means "{was}"' for came, was in list(moved.items())[:3])
 
     def holds(part: Mask) -> bool:
-        return bool((part & affected).any()) and float(np.clip(evidence[part & affected], -limits.CLIP, limits.CLIP).mean()) > 0
+        return (
+            bool((part & affected).any())
+            and float(np.clip(evidence[part & affected], -limits.CLIP, limits.CLIP).mean()) > 0
+        )
 
     return Candidate(
         kind="categories", form="permuted", columns=(column,),

@@ -16,7 +16,9 @@ from .case import NUMBERS, WORDS, Case
 from .history import Mask, NumberPast
 from .places import locate_hits
 
-SENTINELS = frozenset({-1.0, -9.0, -99.0, -999.0, -9999.0, -99999.0, 99.0, 999.0, 9999.0, 99999.0, 999999.0, -32768.0, -200.0})
+SENTINELS = frozenset(
+    {-1.0, -9.0, -99.0, -999.0, -9999.0, -99999.0, 99.0, 999.0, 9999.0, 99999.0, 999999.0, -32768.0, -200.0}
+)
 
 
 def fingerprints(case: Case) -> Iterator[Candidate]:
@@ -34,7 +36,11 @@ def _number(case: Case, column: str) -> Iterator[Candidate]:
         return
     distinct, counts = np.unique(known, return_counts=True)
     gains = counts / case.rows - past.top_shares(distinct)
-    far = np.array([_far(past, value) for value in distinct]) if distinct[-1] > past.high or distinct[0] < past.low else np.zeros(len(distinct), bool)
+    far = (
+        np.array([_far(past, value) for value in distinct])
+        if distinct[-1] > past.high or distinct[0] < past.low
+        else np.zeros(len(distinct), bool)
+    )
     ranked = np.argsort(-(counts * (far + 0.0) * case.rows + gains), kind="stable")[:4]
     for at in ranked:
         value, gained = float(distinct[at]), float(gains[at])
@@ -55,7 +61,15 @@ def _number(case: Case, column: str) -> Iterator[Candidate]:
         if present <= limits.BEYOND * burst + limits.RATE_FLOOR:
             continue  # values of this column are known to come in such bursts
         affected = hits & place.mask
-        form = "constant" if present >= limits.PRESENT else "nulls_filled" if filled else "sentinel" if sentinel else "default"
+        form = (
+            "constant"
+            if present >= limits.PRESENT
+            else "nulls_filled"
+            if filled
+            else "sentinel"
+            if sentinel
+            else "default"
+        )
         words = {
             "constant": f"is always {plain(value)}",
             "nulls_filled": f"has {plain(value)} where nulls used to be ({percent(float(past.nulls.mean()))} of rows)",

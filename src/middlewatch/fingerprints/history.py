@@ -103,7 +103,11 @@ class NumberPast:
                 values, counts = np.unique(one, return_counts=True)
                 excess = counts / len(one) - usual[np.searchsorted(distinct, values)]
                 for at in np.argsort(-excess, kind="stable")[:3]:
-                    worst = max(worst, worst_stretch([one == values[at]], length) - float(usual[np.searchsorted(distinct, values[at])]))
+                    worst = max(
+                        worst,
+                        worst_stretch([one == values[at]], length)
+                        - float(usual[np.searchsorted(distinct, values[at])]),
+                    )
             self._bursts[length] = worst
         return self._bursts[length]
 

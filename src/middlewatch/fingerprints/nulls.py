@@ -26,4 +26,3 @@ def fingerprints(case: Case) -> Iterator[Candidate]:
             holds=rate_holds(hits, share, base), crisp=base < 0.2 * share,
             fix=f"ask who supplies {column}", proof=f"at most {percent(base)} of as many rows were null before",
         )  # fmt: skip
-

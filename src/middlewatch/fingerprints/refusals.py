@@ -68,14 +68,20 @@ def _form(field: str, came: str, expected: str, error: str) -> _Form:
             return _Form("columns", "renamed", f'{name} is now called "{other[1]}"', f'send "{other[1]}" as "{name}"')
         return _Form("columns", "missing", f"{name} is no longer sent", f"send {name}, null where it is unknown")
     if came.startswith("a field"):
-        return _Form("columns", "unknown", f'a field "{name}" is sent that the model does not know', f'leave "{name}" out')
+        return _Form(
+            "columns", "unknown", f'a field "{name}" is sent that the model does not know', f'leave "{name}" out'
+        )
     if came == "null":
-        return _Form("nulls", "nulls", f"{name} comes as null, which its schema does not allow", f"ask who supplies {name}")
+        return _Form(
+            "nulls", "nulls", f"{name} comes as null, which its schema does not allow", f"ask who supplies {name}"
+        )
     if "string" in came and "number" in expected:
         return _Form("type", "number_as_text", f"{name} comes as text, was a number", f"send {name} without quotes")
     if "string" in came and "true or false" in expected:
         return _Form("type", "bool_as_text", f"{name} comes as text, was true or false", f"send {name} without quotes")
-    return _Form("type", "other", f"{name} comes as {came or 'something else'}, must be {expected}", f"send {name} as {expected}")
+    return _Form(
+        "type", "other", f"{name} comes as {came or 'something else'}, must be {expected}", f"send {name} as {expected}"
+    )
 
 
 def _caller(rows: pl.DataFrame, answered: pl.DataFrame) -> str:

@@ -57,7 +57,9 @@ def fingerprints(case: Case) -> Iterator[Candidate]:
     if not broken:
         return
     # The culprit has lost most of its relations; its partners have kept their others.
-    column = max(broken, key=lambda c: (len(broken[c]) / (len(broken[c]) + intact[c]), sum(one[0] for one in broken[c])))
+    column = max(
+        broken, key=lambda c: (len(broken[c]) / (len(broken[c]) + intact[c]), sum(one[0] for one in broken[c]))
+    )
     _, partner, now, usual = max(broken[column])
     if case.shape(column) > limits.BEYOND:
         return  # its own distribution changed: another fingerprint's business

@@ -37,7 +37,12 @@ def _lost(case: Case, column: str) -> Iterator[Candidate]:
         present = values == name
         evidence = np.where(present, np.log(0.02), np.log((1 - 0.02 * least) / (1 - least)))
         place = locate(case, evidence, exclude={column})
-        if place is None or place.slice is not None or place.rows * least < limits.LOST_EXPECTED or place.rows < span(case):
+        if (
+            place is None
+            or place.slice is not None
+            or place.rows * least < limits.LOST_EXPECTED
+            or place.rows < span(case)
+        ):
             continue
         left = float(present[place.mask].mean())
         if left * 4 > least or least * limits.BEYOND < 2 * left:

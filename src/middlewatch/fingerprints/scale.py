@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+
 from . import thresholds as limits
 from .candidate import Candidate, plain, put_numbers
 from .case import NUMBERS, Case
@@ -181,7 +182,14 @@ def _best(case: Case, column: str, past: NumberPast) -> Candidate | None:
         good = [fit for fit in free if _good(fit, past, reach)]
     if not good:
         return None
-    good.sort(key=lambda fit: (fit.map.form != "already_scaled", -round(fit.matched or 0.0, 1), round(fit.left, 1), -_gain(fit)))
+    good.sort(
+        key=lambda fit: (
+            fit.map.form != "already_scaled",
+            -round(fit.matched or 0.0, 1),
+            round(fit.left, 1),
+            -_gain(fit),
+        )
+    )
     best = good[0]
     if best.place is None:
         return None
@@ -207,7 +215,11 @@ def _apart(a: Map, b: Map, past: NumberPast) -> bool:
 def _worst_ratio(past: NumberPast) -> float:
     """Largest |log factor| between the typical size of a past window and of all of them."""
     typical = _typical(past.pooled)
-    logs = [abs(float(np.log(_typical(one) / typical))) for one in past.windows if len(one) >= limits.MIN_ROWS and _typical(one) > 0]
+    logs = [
+        abs(float(np.log(_typical(one) / typical)))
+        for one in past.windows
+        if len(one) >= limits.MIN_ROWS and _typical(one) > 0
+    ]
     return max([0.03, *logs]) if typical > 0 else np.inf
 
 
@@ -249,7 +261,11 @@ def _already_scaled(past: NumberPast, came: Floats, target: Floats, fitted: Floa
     for a, b in ((slope, offset), (sd, mean), (past.high - past.low, past.low)):
         a, b = _refined(past, fitted, a, b)
         standard = abs(np.log(max(a, 1e-12) / sd)) < np.log(1.6) and abs(b - mean) < sd
-        unit = float(fitted.min()) >= 0 and float(fitted.max()) <= 1 and abs(np.log(max(a, 1e-12) / (past.high - past.low))) < np.log(1.6)
+        unit = (
+            float(fitted.min()) >= 0
+            and float(fitted.max()) <= 1
+            and abs(np.log(max(a, 1e-12) / (past.high - past.low))) < np.log(1.6)
+        )
         if standard or unit:
             words = "is already scaled: (x - mean) / sd" if standard else "is already scaled: 0 to 1"
             yield Map(1 / a, -b / a, words, form="already_scaled", named=False)
@@ -278,12 +294,20 @@ def _candidate(case: Case, column: str, fit: _Fit, place: Place, rivals: tuple[s
     slope, offset = fit.map.slope, fit.map.offset
     affected = fit.affected
 
-    inverse = f"{column} = " + (f"({column} - {plain(offset)})" if offset else column) + (f" / {plain(slope)}" if slope != 1 else "")
+    inverse = (
+        f"{column} = "
+        + (f"({column} - {plain(offset)})" if offset else column)
+        + (f" / {plain(slope)}" if slope != 1 else "")
+    )
     share = float(affected.mean())
     proof = f"the inverse brings {column} back inside its history"
     if fit.matched is not None:
         proof = f"the inverse maps {100 * fit.matched:.0f} % of the values back to known ones"
-    facts: dict[str, object] = {"slope": slope, "offset": offset, "units": list(fit.map.units) if fit.map.units else None}
+    facts: dict[str, object] = {
+        "slope": slope,
+        "offset": offset,
+        "units": list(fit.map.units) if fit.map.units else None,
+    }
     return Candidate(
         kind="scale",
         form=fit.map.form,
@@ -295,7 +319,8 @@ def _candidate(case: Case, column: str, fit: _Fit, place: Place, rivals: tuple[s
         undo=put_numbers(column, affected, fit.back),
         holds=fit.holds,
         exact=fit.map.form != "already_scaled" or (fit.matched or 0.0) > limits.LATTICE_MATCH,
-        crisp=(fit.map.named or (fit.matched or 0.0) > limits.LATTICE_MATCH) and (fit.matched is not None or not rivals),
+        crisp=(fit.map.named or (fit.matched or 0.0) > limits.LATTICE_MATCH)
+        and (fit.matched is not None or not rivals),
         fix=f"{inverse}  (undoes it)",
         proof=proof,
         rivals=rivals[:3],

@@ -107,7 +107,13 @@ def _joined(candidates: Sequence[Candidate], case: Case) -> list[Candidate]:
     kept: list[Candidate] = []
     for one in candidates:
         for k, other in enumerate(kept):
-            if one.form == other.form and one.kind in _TOGETHER and one.kind == other.kind and one.columns[0] not in other.columns and _overlap(one.affected, other.affected) >= limits.JOINED:
+            if (
+                one.form == other.form
+                and one.kind in _TOGETHER
+                and one.kind == other.kind
+                and one.columns[0] not in other.columns
+                and _overlap(one.affected, other.affected) >= limits.JOINED
+            ):
                 kept[k] = _both(other, one)
                 break
         else:
@@ -158,7 +164,11 @@ def _test(case: Case, whole: Case, candidate: Candidate) -> Cause | None:
 
 
 def _detail(candidate: Candidate) -> str:
-    name = " and ".join(candidate.columns) if len(candidate.columns) <= 2 else f"{candidate.columns[0]} and {len(candidate.columns) - 1} more columns"
+    name = (
+        " and ".join(candidate.columns)
+        if len(candidate.columns) <= 2
+        else f"{candidate.columns[0]} and {len(candidate.columns) - 1} more columns"
+    )
     if candidate.form == "swapped":
         name = candidate.columns[0]
     return f"{name} {candidate.words}".strip()
@@ -217,7 +227,11 @@ def _drift(case: Case) -> list[Cause]:
     best: tuple[float, str, Case] | None = None
     everyone = np.ones(case.rows, bool)
     for column in case.kinds:
-        if column not in case.now.columns or case.kinds[column] in ("text", "time") or case.shape(column) <= limits.BEYOND:
+        if (
+            column not in case.now.columns
+            or case.kinds[column] in ("text", "time")
+            or case.shape(column) <= limits.BEYOND
+        ):
             continue
         after = case.with_now(case.drawn((column,), everyone))
         share = removed(case, after)

@@ -18,7 +18,6 @@ from .case import NUMBERS, Case, History
 from .history import Floats, Mask, edges_of
 from .places import locate, span
 
-
 _UNSEEN = float(np.log(0.1))
 """Log likelihood of a value that was never seen, in a column where values return."""
 

@@ -38,7 +38,9 @@ def _stale(case: Case, column: str) -> Iterator[Candidate]:
         if len(rows) < max(2 * span(case), limits.MIN_ROWS):
             continue
         now = _distinct(rows)
-        before = [_distinct(one[int(start * len(one)) :]) for one in case.history.raw(column) if len(one) >= 0.8 * case.rows]
+        before = [
+            _distinct(one[int(start * len(one)) :]) for one in case.history.raw(column) if len(one) >= 0.8 * case.rows
+        ]
         if len(before) < limits.MIN_PAST or min(before) < 6 or not 1 < now <= min(before) / limits.STALE:
             continue
         if not _familiar(case, column, rows):
@@ -78,11 +80,19 @@ def _difference(frame: pl.DataFrame, values: Floats) -> Floats:
 
 def _shifted(case: Case, column: str) -> Iterator[Candidate]:
     past = case.history.number(column)
-    if not len(past.pooled) or past.low < 0 or past.high > 24 or not np.all(past.pooled == np.round(past.pooled)) or past.high < 12:
+    if (
+        not len(past.pooled)
+        or past.low < 0
+        or past.high > 24
+        or not np.all(past.pooled == np.round(past.pooled))
+        or past.high < 12
+    ):
         return
     windows = [
         np.bincount(d[np.isfinite(d)].astype(np.int64), minlength=24)[:24]
-        for d in (_difference(one, raw) for one, raw in zip(case.history.windows, case.history.raw(column), strict=True))
+        for d in (
+            _difference(one, raw) for one, raw in zip(case.history.windows, case.history.raw(column), strict=True)
+        )
     ]
     total = np.sum(windows, axis=0)
     best = int(np.argmax(total))

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 from ..errors import MiddlewatchError, NotFound, UsageError
 from ..project import Project
 from . import acts, features, home, incident, requests, versions
-from .http import Request, Response, as_json
+from .http import Request, Response, as_json, see
 from .rendering import STATIC, fingerprint, render, static
 
 Scope = MutableMapping[str, Any]
@@ -28,6 +28,7 @@ Clock = Callable[[], datetime]
 LARGEST_FORM = 8_192
 _INCIDENT = re.compile(r"/i/([1-9]\d{0,8})(\.json)?")
 _ACT = re.compile(r"(?:/i/([1-9]\d{0,8})|/versions)/([a-z-]{1,20})")
+_OF_ONE = ("/versions", "/features", "/requests")
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -128,6 +129,8 @@ class Site:
             if match[2]:
                 return as_json(incident.facts(project, request, number, self.clock()))
             return incident.page(project, request, number, self.clock())
+        if path in _OF_ONE and "model" not in request.query and len(project.config.models) != 1:
+            return see("/")  # which lists the models
         match path:
             case "/":
                 return home.page(project, request, self.clock())

@@ -6,7 +6,7 @@ Imports numpy and polars, inside: only this page pays for them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +114,7 @@ def _feature(name: str, now: Profile, then: Profile | None, moved: Sequence[Mapp
 
 def _drawing(new: ColumnProfile, old: ColumnProfile | None) -> dict[str, Any]:
     if new.kind == "category":
-        return {"top": list(_top(new, old))}
+        return _top(new, old)
     if new.kind not in ("number", "whole", "boolean") or new.n == 0:
         return {}
     edges = _edges(new, old)
@@ -138,37 +138,39 @@ def _edges(new: ColumnProfile, old: ColumnProfile | None) -> list[float]:
         return [value - 0.5 for value in range(math.floor(low), math.ceil(high) + 2)]
     if high <= low:
         low, high = low - 0.5, high + 0.5
-    return [low + (high - low) * at / BINS for at in range(BINS + 1)]
+    # One bin more than the range: many values may equal its end, and bins begin at their own value.
+    return [low + (high - low) * at / (BINS - 1) for at in range(BINS + 1)]
 
 
 def _shares(column: ColumnProfile, edges: Sequence[float]) -> tuple[list[float], float]:
     counts = [int(one) for one in column.regroup(list(edges))]
-    # The largest values may equal the last edge: they belong to the last bin.
     outside = counts[0] + counts[-1]
     return [round(one / column.n, 5) for one in counts[1:-1]], outside / column.n
 
 
-def _top(new: ColumnProfile, old: ColumnProfile | None) -> Iterator[dict[str, Any]]:
-    """The largest categories of either time, then the rest together."""
+def _top(new: ColumnProfile, old: ColumnProfile | None) -> dict[str, Any]:
+    """The largest categories of either time, and the rest together."""
     now, then = new.counts(), old.counts() if old is not None else {}
     total_now, total_then = max(new.n, 1), max(old.n if old is not None else 0, 1)
     shares = {one: (now.get(one, 0) / total_now, then.get(one, 0) / total_then) for one in {*now, *then}}
     ranked = sorted(shares, key=lambda one: (-max(shares[one]), one))
-    for one in ranked[:TOP]:
-        yield {
-            "value": one,
-            "now": round(shares[one][0], 5),
-            "then": round(shares[one][1], 5),
-            "new": not then.get(one),
-        }
-    rest = ranked[TOP:]
-    if rest:
-        yield {
-            "value": f"{len(rest)} others",
+    shown, rest = ranked[:TOP], ranked[TOP:]
+    return {
+        "top": [
+            {
+                "value": one,
+                "now": round(shares[one][0], 5),
+                "then": round(shares[one][1], 5),
+                "new": bool(then) and one not in then,
+            }
+            for one in shown
+        ],
+        "others": {
+            "count": len(rest),
             "now": round(sum(shares[one][0] for one in rest), 5),
             "then": round(sum(shares[one][1] for one in rest), 5),
-            "new": False,
-        }
+        },
+    }
 
 
 def _chart(one: Mapping[str, Any], at: int) -> str:
@@ -179,7 +181,7 @@ def _chart(one: Mapping[str, Any], at: int) -> str:
         )
     if one.get("top"):
         return charts.bars(
-            [row["value"] or "(empty)" for row in one["top"]],
+            [(row["value"] or "(empty)") + (" (new)" if row["new"] else "") for row in one["top"]],
             [row["now"] for row in one["top"]],
             [row["then"] for row in one["top"]],
             name=f"feature-{at}",

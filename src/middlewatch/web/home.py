@@ -88,8 +88,7 @@ def answer(found: Status, project: Project) -> dict[str, Any]:
         return {"what": said, "incident": None, "cause": None}
     worst = _worst(found.incidents)
     return {
-        # The monitor's title ends with what became of the mean prediction; here that has a line of its own.
-        "what": worst.title.partition("; mean prediction ")[0] or f"incident {worst.n}",
+        "what": words.headline(worst.title) or f"incident {worst.n}",
         "incident": worst.n,
         "since": worst.since,
         "lasting": words.lasting(worst.since, found.now, project.zone),
@@ -130,7 +129,11 @@ def numbers(found: Status, incidents: Sequence[Incident], training: Mapping[str,
             "unit": "broke the schema",
             **_series(logged, incidents, lambda one: one.get("refused", 0)),
         },
-        {"name": "Score", "unit": "mean prediction", **_series(scored, incidents, lambda one: one["score"]["mean"])},
+        {
+            "name": "Score",
+            "unit": "mean prediction" + (", training" if scored and not logged else ""),
+            **_series(scored, incidents, lambda one: one["score"]["mean"]),
+        },
         {
             "name": "Quality",
             "unit": _quality(quality, training),

@@ -53,6 +53,7 @@ def _templates() -> Environment:
             words.channel,
             words.column,
             words.plural,
+            words.headline,
             words.sentence,
             words.lasting,
         )

@@ -17,7 +17,7 @@ CHANNELS = {
     "novelty": "values never seen before",
     "whole": "share of whole numbers",
     "repeat": "repeats of the row before",
-    "lattice": "share of values seen before",
+    "lattice": "numbers never seen before",
     "volume": "number of rows",
     "refused": "share refused",
 }
@@ -44,17 +44,19 @@ EVENTS = {
 
 
 def number(value: Any, digits: int = 3) -> str:
-    """`digits` significant ones, whole numbers in full with commas: 0.437, 1,204, 12,800."""
+    """`digits` significant ones, whole numbers in full: 0.437, 1204, 12,800. Four digits may be a year: no comma."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return NONE
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     if isinstance(value, int) or (abs(value) >= 1000 and math.isfinite(value)):
-        return f"{value:,.0f}".replace("-", "−")
-    if value and not 1e-4 <= abs(value) < 1e9:
+        return (f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.0f}").replace("-", "−")
+    if value == 0:
+        return "0"
+    if not 1e-4 <= abs(value) < 1e9:
         return f"{value:.{digits - 1}e}".replace("-", "−")
-    decimals = digits - 1 - (math.floor(math.log10(abs(value))) if value else 0)
-    return f"{value:,.{max(0, decimals)}f}".replace("-", "−")
+    decimals = digits - 1 - math.floor(math.log10(abs(value)))
+    return f"{value:.{max(0, decimals)}f}".replace("-", "−")
 
 
 def percent(share: Any) -> str:
@@ -127,8 +129,13 @@ def column(name: str) -> str:
     return COLUMNS.get(name, name)
 
 
+def headline(title: str) -> str:
+    """An incident's title to be read on a page: without what became of the mean prediction, which has its own line."""
+    return title.partition("; mean prediction ")[0].replace("->", "→").replace(" x its worst", f"{TIGHT}× its worst")
+
+
 def plural(count: Any, one: str, many: str = "") -> str:
-    """1 window, 2 windows, 1,204 rows."""
+    """1 window, 2 windows, 12,000 rows."""
     return f"{number(count)} {one if count == 1 else many or one + 's'}"
 
 

@@ -77,7 +77,11 @@ def _fingerprints(span: Span, *, blamed: bool) -> Search:
         return Search((), (), {}, 0.0, ())
     kinds = {c: k for c, k in span.kinds.items() if c in span.rows.columns}
     score = span.replayer.scores if span.replayer is not None else None
-    threshold = span.replayer.version.threshold if span.replayer is not None and span.replayer.version.task == "binary" else None
+    threshold = (
+        span.replayer.version.threshold
+        if span.replayer is not None and span.replayer.version.task == "binary"
+        else None
+    )
     rows = span.rows
     if span.replayer is not None and rows["mw.version"].n_unique() > 1:
         rows = rows.with_columns(pl.Series("mw.score", span.replayer.shown(rows)))
@@ -92,10 +96,17 @@ def _joined(project: Project, span: Span, cause: Cause) -> Cause:
     """The cause with the nearest event at or before its onset: it coincides, it is not blamed."""
     if cause.event or cause.since is None:
         return cause
-    if cause.slice is not None and cause.slice[0] == "mw.caller" and cause.slice[1] not in span.past_callers and span.past_callers:
+    if (
+        cause.slice is not None
+        and cause.slice[0] == "mw.caller"
+        and cause.slice[1] not in span.past_callers
+        and span.past_callers
+    ):
         return replace(cause, event=f"first seen from caller {cause.slice[1]}")
     near = notes.all(project.store, since=cause.since - EVENT_REACH, until=cause.since + timedelta(minutes=5))
-    return replace(cause, event=f'coincides with the note "{near[-1].text[:80]}" ({near[-1].at[:16]}Z)') if near else cause
+    return (
+        replace(cause, event=f'coincides with the note "{near[-1].text[:80]}" ({near[-1].at[:16]}Z)') if near else cause
+    )
 
 
 def _events(project: Project, span: Span) -> list[str]:
@@ -105,7 +116,11 @@ def _events(project: Project, span: Span) -> list[str]:
 
 
 def _headline(span: Span, causes: tuple[Cause, ...], project: Project) -> str:
-    who = f"Incident {span.incident.n}" if span.incident else f"{span.since:%Y-%m-%d %H:%M} to {span.until:%Y-%m-%d %H:%M} UTC"
+    who = (
+        f"Incident {span.incident.n}"
+        if span.incident
+        else f"{span.since:%Y-%m-%d %H:%M} to {span.until:%Y-%m-%d %H:%M} UTC"
+    )
     past = [frame["mw.score"].drop_nulls() for frame in span.past_answered]
     usual = float(pl.concat(past).mean() or 0.0) if past else None  # type: ignore[arg-type]
     mean = span.rows["mw.score"].mean() if span.rows.height else None
@@ -137,7 +152,9 @@ def _ruled_out(span: Span, released: Releases, looked: Search, causes: tuple[Cau
 def _not_seen(span: Span, looked: Search) -> list[str]:
     said = [*span.notes, *looked.not_seen]
     if len(span.past) < thresholds.MIN_PAST:
-        said.insert(0, f"changes of inputs: {len(span.past)} past days at these hours, {thresholds.MIN_PAST} are needed")
+        said.insert(
+            0, f"changes of inputs: {len(span.past)} past days at these hours, {thresholds.MIN_PAST} are needed"
+        )
     elif span.left_out:
         said.append(f"{span.left_out} past days were left out: marked bad or part of an incident")
     return said
@@ -170,7 +187,9 @@ def _rollback(project: Project, name: str, span: Span, causes: tuple[Cause, ...]
         before = str(release.facts["before"])
         share = release.effect.share_of_shift
         return (
-            f"would help: {before} takes back {share:.0%} of the shift" if share else f"would help: {before} answered before",
+            f"would help: {before} takes back {share:.0%} of the shift"
+            if share
+            else f"would help: {before} answered before",
             True,
         )
     if not model.ours(previous):

@@ -53,7 +53,9 @@ class Explained:
         return facts
 
     def lines(self) -> list[str]:
-        said = [f"{self.id}: score {self.score:.4g} by {self.version} at {self.time[:19]}Z from {self.caller or 'unknown'}"]
+        said = [
+            f"{self.id}: score {self.score:.4g} by {self.version} at {self.time[:19]}Z from {self.caller or 'unknown'}"
+        ]
         if self.replayed is not None and self.replayed != self.score:
             said.append(f"WARN    {self.version} answers {self.replayed:.6g} to the same inputs now")
         width = max((len(one["column"]) for one in self.inputs), default=0)
@@ -68,7 +70,9 @@ class Explained:
         return [*said, f"Next:   {self._next()}"]
 
     def _next(self) -> str:
-        return "middlewatch why" if any(one["unusual"] for one in self.inputs) else f"middlewatch versions {self.version}"
+        return (
+            "middlewatch why" if any(one["unusual"] for one in self.inputs) else f"middlewatch versions {self.version}"
+        )
 
 
 def explain_row(project: Project, name: str, ident: str, *, on: str | None = None) -> Explained:

@@ -162,7 +162,10 @@ def _with_past(project: Project, name: str, span: Span) -> Span:
         versions.update(day.versions)
     shares = [int(d.summary.get("refused", 0)) / max(d.rows + int(d.summary.get("refused", 0)), 1) for d in logged]
     callers = frozenset(
-        str(one) for frame in answered if "mw.caller" in frame.columns for one in frame["mw.caller"].drop_nulls().unique()
+        str(one)
+        for frame in answered
+        if "mw.caller" in frame.columns
+        for one in frame["mw.caller"].drop_nulls().unique()
     )
     return replace(
         span,
@@ -217,4 +220,6 @@ def _as_answered_by(frame: pl.DataFrame, version: str, replayer: Replayer | None
     if not other.any():
         return frame
     shown = pl.Series(replayer.shown(frame))
-    return frame.with_columns(pl.when(pl.lit(other)).then(pl.lit(shown)).otherwise(pl.col("mw.score")).alias("mw.score"))
+    return frame.with_columns(
+        pl.when(pl.lit(other)).then(pl.lit(shown)).otherwise(pl.col("mw.score")).alias("mw.score")
+    )
