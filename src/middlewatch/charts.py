@@ -288,8 +288,9 @@ def _dates(box: _Box, first: int, last: int, height: float) -> str:
     parts = []
     for ordinal, words, small in date_ticks(first, last):
         at = (ordinal - first) / (last - first)
-        if at > 0.9:
+        if at > 0.94:
             continue
+        small = small and at < 0.86  # a phone's words would run over its edge
         room = "tick" if small else "tick wide"
         bottom = TOP + box.height
         parts.append(

@@ -107,7 +107,11 @@ def likely(incident: Incident) -> dict[str, Any] | None:
         return None
     first = causes[0]
     said = first.get("detail") or " ".join(str(first.get(key) or "") for key in ("form", "column")).strip()
-    return {"said": str(said), "confidence": str(first.get("confidence") or "possible")}
+    return {
+        "said": str(said),
+        "confidence": str(first.get("confidence") or "possible"),
+        "rollback": str((incident.why or {}).get("rollback") or ""),
+    }
 
 
 def numbers(found: Status, incidents: Sequence[Incident], training: Mapping[str, Any] | None) -> list[dict[str, Any]]:

@@ -66,9 +66,13 @@ def diagnosis(one: Incident) -> dict[str, Any] | None:
     causes = [_cause(cause) for cause in (one.why.get("causes") or ())[:CAUSES]]
     return {
         "causes": causes,
+        "harmless": [str(cause.get("detail") or "") for cause in (one.why.get("harmless") or ())[:CAUSES]],
+        "told": _lines(one.why.get("told")),
+        "rollback": str(one.why.get("rollback") or ""),
         "ruled_out": _lines(one.why.get("ruled_out")),
         "not_seen": _lines(one.why.get("not_seen")),
-        "next": str(one.why.get("next") or ""),
+        # The first cause's fix has its own line.
+        "next": str(one.why.get("next") or "").removeprefix(causes[0]["fix"] if causes else "").lstrip("; "),
     }
 
 
@@ -79,22 +83,39 @@ def _cause(cause: Mapping[str, Any]) -> dict[str, Any]:
         "confidence": str(cause.get("confidence") or "possible"),
         "where": _where(cause.get("slice")),
         "since": cause.get("since"),
+        "from_start": bool(cause.get("from_start")),
         "event": str(cause.get("event") or ""),
         "fix": str(cause.get("fix") or ""),
-        "proved": bool(cause.get("undo_proved")),
+        "proof": str(cause.get("proof") or ("undoing it proved it" if cause.get("undo_proved") else "")),
+        "rivals": _lines(cause.get("rivals")),
         "share": effect.get("share_of_shift"),
         "rows": effect.get("rows"),
         "decisions": effect.get("decisions_changed"),
+        "score": effect.get("score_before"),
+        "undone": effect.get("score_after"),
         "reproduce": str(cause.get("reproduce") or ""),
-        "examples": [dict(row) for row in (cause.get("examples") or ())[:5] if isinstance(row, Mapping)],
+        "examples": [_example(row) for row in (cause.get("examples") or ())[:5] if isinstance(row, Mapping)],
     }
 
 
 def _where(part: Any) -> str:
-    """A slice of the rows in words; empty for all of them."""
-    if isinstance(part, Mapping):
-        return ", ".join(f"{name} {value}" for name, value in part.items() if not isinstance(value, Mapping | list))
-    return str(part or "")
+    """A slice of the rows in words, "only caller billing-api/4.2"; empty for all of them."""
+    if not part:
+        return ""
+    said = part if isinstance(part, str) else " ".join(str(one) for one in part)
+    return f"only {said.removeprefix('mw.')}"
+
+
+def _example(row: Mapping[str, Any]) -> dict[str, Any]:
+    """One row: its id, and per column what came and, where it can be undone, what it should have been."""
+    came, undone = row.get("came"), row.get("undone")
+    if not isinstance(came, Mapping):
+        came, undone = {name: value for name, value in row.items() if name != "id"}, None
+    right = undone if isinstance(undone, Mapping) else {}
+    return {
+        "id": str(row.get("id") or ""),
+        "values": [{"column": str(name), "came": value, "undone": right.get(name)} for name, value in came.items()],
+    }
 
 
 def _lines(said: Any) -> list[str]:
@@ -133,14 +154,14 @@ def _story(found: Mapping[str, Any]) -> list[dict[str, Any]]:
         kind, given = one["kind"], one["facts"]
         line = {
             "at": one["at"],
-            "what": words.EVENTS.get(kind, kind),
+            "what": "diagnosed" if set(given) == {"why"} else words.EVENTS.get(kind, kind),
             "by": one["actor"],
             "kind": kind,
             "count": 1,
             "said": _said(kind, given),
             "until": given.get("until") if kind in ("silence", "mark_bad") else None,
         }
-        if kind == "update" and told and told[-1]["kind"] == "update" and told[-1]["by"] == one["actor"]:
+        if kind == "update" and told and (told[-1]["kind"], told[-1]["by"]) == (kind, one["actor"]):
             line["count"] = told[-1]["count"] + 1
             told[-1] = line
         else:
@@ -158,7 +179,7 @@ def _said(kind: str, given: Mapping[str, Any]) -> str:
         if given.get("clean"):
             parts.append(f"{words.plural(given['clean'], 'clean window')}")
         if given.get("why"):
-            parts.append("diagnosed")
+            parts += [str(cause.get("detail") or "") for cause in (given["why"].get("causes") or ())[:1]]
     else:
         parts += [str(given[key]) for key in ("cause", "reason", "where") if given.get(key)]
         if given.get("confirmed") is not None:
