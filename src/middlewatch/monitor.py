@@ -26,13 +26,13 @@ from .incidents import Incident, Incidents
 from .journal import Journal
 from .observations import predicted_columns
 from .profiles import ColumnSpec, Profile, ProfileSpec, merge, profile
+from .replay import Replayer, disagreement, load
 from .shift import LABEL, SCORE, Facts, Reading, Verdict, Watch
 from .times import day_bounds, iso
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
-    from .predictors import Predictor
     from .project import Project
     from .store import Store
     from .windows import WindowDay, Windows
@@ -44,6 +44,11 @@ REACH = shift.REFERENCE + 2 * shift.HISTORY + shift.RECUT + shift.HISTORY
 CLEAN = 2
 TOP = 5
 MOST_CHANNELS = 12
+RELEASE = "(release)"
+# A release that changes a fifth of all decisions, or that puts rows in an order that agrees this little with the one
+# before, is another model: two trainings on neighbouring months agree to 0.95 and more.
+RELEASE_DECISIONS = 0.2
+RELEASE_ORDER = 0.8
 REFUSED = "(requests)"
 REFUSED_SHARE = 0.01
 REFUSED_ROWS = 5
@@ -181,7 +186,7 @@ class _Past:
         self.notes: list[str] = []
         self._inputs: dict[date, tuple[dict[str, Facts], Profile]] = {}
         self._scored: dict[str, AbstractSet[date]] = {}
-        self._replays: dict[str, _Replay | None] = {}
+        self._replayers: dict[str, Replayer | None] = {}
 
     def logged(self, unit: _Unit) -> dict[str, Facts]:
         """The window as it was answered."""
@@ -227,42 +232,34 @@ class _Past:
         if day.day in self._scored[version]:
             kept = self.windows.scores(day.day, version)
             return kept.profile if kept is not None else None
-        if version not in self._replays:
-            self._replays[version] = self._load(version)
-        replay = self._replays[version]
-        made = replay.profile(day.sample) if replay is not None else None
+        replayer = self.replayer(version)
+        made = _replayed(replayer, day.sample) if replayer is not None else None
         if made is not None:
             self.windows.put_scores(day.day, version, made, basis="replayed", durable=False)
         return made
 
-    def _load(self, version: str) -> _Replay | None:
-        if not models.ours(version):
-            return None
-        try:
-            held = models.load(self.project.store, self.name, version)
-            return _Replay(held, models.predictor(self.project.store, held))
-        except MiddlewatchError as error:
-            # Inputs can be judged without it, and a monitor that stops is worse than one that sees less.
-            self.notes.append(f"past predictions of {version} are left out: {error.what}")
-            return None
+    def replayer(self, version: str) -> Replayer | None:
+        """A version ready to score kept samples; None, with a note, where it cannot be loaded."""
+        if version not in self._replayers:
+            self._replayers[version] = None
+            try:
+                if models.ours(version):
+                    self._replayers[version] = load(self.project, self.name, version)
+            except MiddlewatchError as error:
+                # Inputs can be judged without it, and a monitor that stops is worse than one that sees less.
+                self.notes.append(f"past predictions of {version} are left out: {error.what}")
+        return self._replayers[version]
 
 
-@dataclass(frozen=True, slots=True)
-class _Replay:
-    """A version that scores kept samples."""
-
-    version: models.ModelVersion
-    predictor: Predictor
-
-    def profile(self, sample: pl.DataFrame) -> Profile | None:
-        """Predictions of the sampled rows; None where they lack an input of this version."""
-        encoding = self.version.encoding
-        if not sample.height or not set(encoding.names) <= set(sample.columns):
-            return None
-        scores = np.asarray(self.predictor.batch(encoding.encode(sample)))
-        columns = predicted_columns(scores, self.version.classes)[: scores.ndim]
-        specs = [ColumnSpec(SCORE, "number"), ColumnSpec(LABEL, "category", known=self.version.classes)]
-        return profile(pl.DataFrame(columns), ProfileSpec(tuple(specs[: scores.ndim])))
+def _replayed(replayer: Replayer, sample: pl.DataFrame) -> Profile | None:
+    """Predictions of the sampled rows; None where they lack an input of the version."""
+    version = replayer.version
+    if not sample.height or not set(version.encoding.names) <= set(sample.columns):
+        return None
+    scores = replayer.scores(sample)
+    columns = predicted_columns(scores, version.classes)[: scores.ndim]
+    specs = [ColumnSpec(SCORE, "number"), ColumnSpec(LABEL, "category", known=version.classes)]
+    return profile(pl.DataFrame(columns), ProfileSpec(tuple(specs[: scores.ndim])))
 
 
 def _predicted(whole: Profile) -> dict[str, Facts]:
@@ -292,6 +289,9 @@ class _Run:
         self.done: list[dict[str, Any]] = []
         weekly = project.config.monitor.window == "week"
         budget = project.config.monitor.alarms_per_month / max(live_models(project.store), 1)
+        entries = project.journal(name).entries()
+        last = {one.version: one for one in entries if one.channel == "live" and one.action in ("promote", "rollback")}
+        self.forced = {version: one for version, one in last.items() if one.facts.get("forced") and one.previous}
         self.latest = next((one.version for one in reversed(units) if one.version), "")
         versions = {one.version or self.latest for one in pending}
         self.watches = {one: Watch(budget=budget, days=7 if weekly else 1) for one in sorted(versions)}
@@ -333,17 +333,17 @@ class _Run:
         version = unit.version or self.latest
         facts = self.past.logged(unit)
         verdict = self.watches[version].look(unit.start, facts)
-        refused = _refused(unit, self.shares)
+        beside = [one for one in (_refused(unit, self.shares), self._released(unit)) if one is not None]
         marked = self._marked(unit)
         loud = [] if marked or not unit.rows else [one for one in verdict.readings if verdict.passes(one)]
-        if refused is not None and not marked:
-            loud.append(refused)
+        if not marked:
+            loud += beside
         numbers: list[int] = []
         if not marked:
             numbers = self._continue(unit, facts, version)
             if loud:
                 numbers = self._answer(unit, verdict, loud, version, numbers)
-        shown = [*([refused] if refused is not None else []), *verdict.readings]
+        shown = [*beside, *verdict.readings]
         judged = {
             "start": iso(unit.bounds[0]),
             "end": iso(unit.bounds[1]),
@@ -365,6 +365,34 @@ class _Run:
         self.windows.put_judgement(unit.days[0].day, judged)
         self.done.append(judged)
 
+    def _released(self, unit: _Unit) -> Reading | None:
+        """A version that was released against its gate and answers unlike the one before it, else None.
+
+        What passed its gate was compared there; what was rolled back to has been live already.
+        """
+        entry = self.forced.get(unit.version or "")
+        if entry is None or not unit.rows:
+            return None
+        now, before = (self.past.replayer(one) for one in (entry.version, entry.previous))
+        sample = unit.days[-1].sample
+        if now is None or before is None or sample.height < shift.MIN_ROWS:
+            return None
+        seen = disagreement(now, before, sample)
+        value = max(seen.decisions / RELEASE_DECISIONS, (1 - seen.order) / (1 - RELEASE_ORDER))
+        if value <= 1:
+            return None
+        height = float(np.log(value))
+        return Reading(
+            column=RELEASE,
+            channel="release",
+            value=value,
+            worst=1.0,
+            score=height,
+            lasting=height,
+            now=seen.decisions,
+            usual=0.0,
+        )
+
     # ------------------------------------------------------------------ incidents
 
     def _continue(self, unit: _Unit, facts: Mapping[str, Facts], version: str) -> list[int]:
@@ -379,8 +407,7 @@ class _Run:
             if before is None or end <= incident.seen:
                 continue
             readings = list(before.watches[version].look(unit.start, facts).readings) if unit.rows else []
-            if (refused := _refused(unit, before.shares)) is not None:
-                readings.append(refused)
+            readings += [one for one in (_refused(unit, before.shares), self._released(unit)) if one is not None]
             own = {(one["column"], one["channel"]) for one in incident.top}
             still = [one.score for one in readings if (one.column, one.channel) in own and one.score > 0]
             if still:
@@ -514,7 +541,7 @@ def _refused(unit: _Unit, shares: Sequence[float]) -> Reading | None:
 def _about(top: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Columns, channels and severity of these channels: predictions and availability may wake somebody."""
     columns = list(dict.fromkeys(str(one["column"]) for one in top))
-    wakes = bool({*shift.PREDICTION, REFUSED} & set(columns))
+    wakes = bool({*shift.PREDICTION, REFUSED, RELEASE} & set(columns))
     return {
         "columns": columns,
         "channels": list(dict.fromkeys(str(one["channel"]) for one in top)),
@@ -529,6 +556,7 @@ _WORDS = {
     "whole": "whole numbers",
     "repeat": "repeats of the row before",
     "refused": "refused",
+    "release": "answers unlike the version before, decisions changed",
 }
 
 

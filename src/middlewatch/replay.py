@@ -110,9 +110,10 @@ def compare_on_holdout(
 def would_help(project: Project, name: str, version: str, *, rows: int = REPLAYED_ROWS) -> dict[str, Any]:
     """The last logged requests on another version: mean scores, decisions that differ, and a verdict in words.
 
-    A rollback helps where predictions have left what is usual and the other version's lie at least half way back.
-    Usual is what was served on the days before, marked-bad days and the replayed rows' own days left out. The
-    distance is Wasserstein's, in score units. `helps` is None where there is nothing to cure or to compare with.
+    Where the newest open incident has a diagnosis, that decides: a wrong release is cured by what answered before
+    it, a changed input only by a version that does not read it. Else the replay decides: it helps where predictions
+    have left what was usual and the other version's lie at least half way back (distances are Wasserstein's, in
+    score units). `helps` is None where there is nothing to cure or to compare with.
     """
     recent = latest(project, name, rows)
     if not recent.height:
@@ -120,31 +121,74 @@ def would_help(project: Project, name: str, version: str, *, rows: int = REPLAYE
     other = load(project, name, version)
     then = other.shown(recent)
     now = recent["mw.score"].to_numpy()
-    live = project.journal(name).live()
-    changed = _changed(project, name, live, other, recent)
     facts: dict[str, Any] = {
         "rows": recent.height,
         "version": version,
         "score_now": float(now.mean()),
         "score_then": float(then.mean()),
-        "decisions_changed": changed,
-        "helps": None,
+        "decisions_changed": _changed(project, name, project.journal(name).live(), other, recent),
     }
-    usual = _usual_days(project, name, before=recent["mw.time"].min())
+    diagnosed = _by_diagnosis(project, name, other.version)
+    if diagnosed is not None:
+        return {**facts, **diagnosed}
+    return {**facts, **_by_distance(project, name, version, now, then, before=recent["mw.time"].min())}
+
+
+def _by_diagnosis(project: Project, name: str, target: model.ModelVersion) -> dict[str, Any] | None:
+    """What the kept diagnosis of the newest open incident says about going back to a version; None without one."""
+    active = [one for one in project.incidents(name).active() if one.why and one.why.get("causes")]
+    if not active:
+        return None
+    incident = max(active, key=lambda one: one.n)
+    cause = (incident.why or {})["causes"][0]
+    said = f"(incident {incident.n}: {cause['detail']})"
+    if cause["kind"] == "release":
+        before = cause.get("facts", {}).get("before")
+        helps = before == target.version
+        words = f"{before} answered before" if before else f"{target.version} is not what answered before"
+    else:
+        read = [one for one in cause.get("columns") or () if one in target.encoding.names]
+        helps = not read
+        words = f"{target.version} reads the same {', '.join(read)}" if read else f"{target.version} does not read it"
+    verdict = f"rolling back to {target.version} would {'' if helps else 'not '}help: {words} {said}"
+    return {"helps": helps, "verdict": verdict}
+
+
+def _by_distance(
+    project: Project, name: str, version: str, now: Floats, then: Floats, *, before: Any
+) -> dict[str, Any]:
+    usual = _usual_days(project, name, before=before)
     if len(usual) < 2:
-        return {**facts, "verdict": "too little history to say whether that is better"}
+        return {"helps": None, "verdict": "too little history to say whether that is better"}
     pooled = np.concatenate(usual)
     worst = max(distance(day, pooled) for day in usual)
     gone, left = distance(now, pooled), distance(then, pooled)
-    facts |= {"score_usual": float(pooled.mean()), "distance_now": gone, "distance_then": left, "distance_usual": worst}
+    facts = {"score_usual": float(pooled.mean()), "distance_now": gone, "distance_then": left, "distance_usual": worst}
     if gone <= worst:
-        return {**facts, "verdict": "predictions are as usual: there is nothing to cure"}
+        return {**facts, "helps": None, "verdict": "predictions are as usual: there is nothing to cure"}
     share = 1 - left / gone
-    facts["helps"] = bool(share >= HELPS)
-    word = f"takes back {share:.0%} of the shift" if share > 0 else "takes back nothing of the shift"
-    if facts["helps"]:
-        return {**facts, "verdict": f"rolling back to {version} would help: it {word}"}
-    return {**facts, "verdict": f"rolling back to {version} would not help: it {word}"}
+    helps = bool(share >= HELPS)
+    word = f"it takes back {share:.0%} of the shift" if share > 0 else "it takes back nothing of the shift"
+    verdict = f"rolling back to {version} would {'' if helps else 'not '}help: {word}"
+    return {**facts, "helps": helps, "verdict": verdict}
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """How two versions answer the same rows: `decisions` is the share that differ, `order` the rank correlation."""
+
+    decisions: float
+    order: float
+
+
+def disagreement(a: Replayer, b: Replayer, rows: pl.DataFrame) -> Disagreement:
+    """Compare two versions on some rows. Decisions of a regression are values, so their share stays 0."""
+    ranks = pl.DataFrame({"a": a.shown(rows), "b": b.shown(rows)}).select(pl.corr("a", "b", method="spearman"))
+    order = float(ranks.item())
+    values = a.version.task == "regression"
+    share = 0.0 if values else float((a.decisions(rows) != b.decisions(rows)).mean())
+    # Scores that are all the same have no order to disagree in.
+    return Disagreement(share, order if np.isfinite(order) else 1.0)
 
 
 def latest(project: Project, name: str, rows: int) -> pl.DataFrame:
