@@ -524,8 +524,9 @@ def play(stream: Stream, size: int, clean: int, only: str, say: Callable[[str], 
             found = fingerprints.search(case)
             tally["seconds"].append(time.process_time() - begun)
             if not matters(stream, now, broken, int(size * (1 - onset))):
-                tally["no effect: silent"].append(not found.causes)
-                for c in found.causes:
+                named = [c for c in found.causes if c.column not in fault.columns]
+                tally["no effect: silent"].append(not named)
+                for c in named:
                     say(f"  NO EFFECT {size} onset {onset} {fault.name}: {c.confidence} {c.kind}/{c.form} {c.columns}")
                 continue
             first = found.causes[0] if found.causes else None

@@ -60,7 +60,7 @@ def put_draws(columns: tuple[str, ...], affected: Mask, among: Sequence[str] = (
 
 
 def put_numbers(column: str, affected: Mask, back: Floats) -> Callable[[Case], Case]:
-    """Undo by the true numbers of the affected rows; a whole-number column becomes one of numbers, which scores alike."""
+    """Undo by the true numbers of the affected rows; whole numbers become numbers, which score alike."""
 
     def undo(case: Case) -> Case:
         undone = np.where(affected, back, case.numbers(column))

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from . import thresholds as limits
-from .history import CategoryPast, Floats, Ints, Mask, NumberPast, edges_of, hellinger, wasserstein
+from .history import CategoryPast, Floats, Ints, Mask, NumberPast, edges_of, hellinger, quantiles
 
 Score = Callable[[pl.DataFrame], Floats]
 """Rows (user's columns, typed) to scores: (n,) P(positive) or value, or (n, classes) probabilities."""
@@ -114,15 +114,23 @@ class History:
         """The largest distance of the scores of a past window to those of the others."""
         if len(self.scores) < 2:
             return 0.0
-        return max(
-            wasserstein(one, np.concatenate([other for k, other in enumerate(self.scores) if k != w]))
-            for w, one in enumerate(self.scores)
-        )
+        return max(self._score_shifts)
+
+    @cached_property
+    def _score_shifts(self) -> list[float]:
+        return [self.score_shift(one) for one in self.scores]
+
+    @cached_property
+    def _score_quantiles(self) -> Floats:
+        return quantiles(np.concatenate(self.scores))
+
+    def score_shift(self, scores: Floats) -> float:
+        """Distance of some scores to those of the whole past, in their unit."""
+        return float(np.abs(quantiles(scores) - self._score_quantiles).mean()) if len(scores) and self.scores else 0.0
 
     @cached_property
     def usual_score_shift(self) -> float:
-        everything = np.concatenate(self.scores) if self.scores else np.empty(0)
-        return float(np.median([wasserstein(one, everything) for one in self.scores])) if self.scores else 0.0
+        return float(np.median(self._score_shifts)) if self.scores else 0.0
 
     @cached_property
     def score_sd(self) -> float:
@@ -160,6 +168,17 @@ class Case:
     @cached_property
     def _cache(self) -> dict[tuple[str, str], object]:
         return {}
+
+    def kept(self, key: tuple[str, str], make: Callable[[], Any]) -> Any:
+        """What `make` gives, made once a case."""
+        if key not in self._cache:
+            self._cache[key] = make()
+        return self._cache[key]
+
+    def coded(self, column: str) -> Ints:
+        """Values of the window as the small codes of its history."""
+        codes: Ints = self.kept(("codes", column), lambda: self.history.coded(self.now, column))
+        return codes
 
     def numbers(self, column: str) -> Floats:
         key = ("numbers", column)
@@ -208,10 +227,10 @@ class Case:
             if len(known) >= limits.MIN_ROWS and len(past.pooled) >= limits.MIN_ROWS:
                 late = values[self.rows // 2 :]
                 signs.append(past.tail.shape(late[np.isfinite(late)]) / past.tail.worst_shape)
-                for reach in (limits.FAR, limits.VERY_FAR):
-                    signs.append(
-                        float(past.outside(known, reach).mean()) / (past.worst_outside(reach) + limits.RATE_FLOOR)
-                    )
+                signs += [
+                    float(past.outside(known, reach).mean()) / (past.worst_outside(reach) + limits.RATE_FLOOR)
+                    for reach in (limits.FAR, limits.VERY_FAR)
+                ]
                 if past.has_lattice:
                     signs.append(float((~past.seen(known)).mean()) / (float(past.novelty.max()) + limits.RATE_FLOOR))
                 signs.append(self._contrast(column, past))
@@ -315,5 +334,6 @@ def flat(scores: Floats) -> Floats:
 def decisions(scores: Floats, threshold: float | None) -> Ints | None:
     """What is decided on a score: class for multiclass, over the threshold for binary, None for a value."""
     if scores.ndim == 2:
-        return scores.argmax(axis=1)
+        classes: Ints = scores.argmax(axis=1)
+        return classes
     return None if threshold is None else (scores >= threshold).astype(np.int64)

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import thresholds as limits
 from .candidate import Candidate, percent, put_draws, put_words, rate_holds
-from .case import Case
+from .case import NUMBERS, Case
 from .history import CategoryPast, Floats, Mask
 from .places import Place, locate, locate_hits
 
@@ -58,20 +58,38 @@ def _unseen(case: Case, column: str, past: CategoryPast, values: np.ndarray, new
             f"has other names ({shown}{', ...' if len(mapping) > 3 else ''}) in {percent(float(mapped.mean()))} of rows"
         )
         yield Candidate(
-            kind="categories", form=form, columns=(column,), words=words, affected=mapped, place=place,
-            strength=strength, undo=put_words(column, mapped, mapping), holds=rate_holds(affected, share, base),
-            exact=True, crisp=base < 0.05, fix=f"map {shown} back", proof=f"named back, {column} is inside its history",
+            kind="categories",
+            form=form,
+            columns=(column,),
+            words=words,
+            affected=mapped,
+            place=place,
+            strength=strength,
+            undo=put_words(column, mapped, mapping),
+            holds=rate_holds(affected, share, base),
+            exact=True,
+            crisp=base < 0.05,
+            fix=f"map {shown} back",
+            proof=f"named back, {column} is inside its history",
             facts={"mapping": mapping},
-        )  # fmt: skip
+        )
         return
     shown = ", ".join(f'"{value}"' for value in _frequent(values[affected])[:3])
     words = f"has values never seen before ({shown}) in {percent(float(affected.mean()))} of rows"
     yield Candidate(
-        kind="categories", form=form, columns=(column,), words=words, affected=affected, place=place,
-        strength=strength, undo=put_draws((column,), affected, lost), holds=rate_holds(affected, share, base),
-        crisp=base < 0.05, fix=f"find out what {shown} mean; train again with them if they are meant",
+        kind="categories",
+        form=form,
+        columns=(column,),
+        words=words,
+        affected=affected,
+        place=place,
+        strength=strength,
+        undo=put_draws((column,), affected, lost),
+        holds=rate_holds(affected, share, base),
+        crisp=base < 0.05,
+        fix=f"find out what {shown} mean; train again with them if they are meant",
         proof="these values occur in no past window",
-    )  # fmt: skip
+    )
 
 
 def _alone(past: CategoryPast, window: int) -> frozenset[str]:
@@ -95,13 +113,16 @@ def _mapping(
     if covered >= limits.SLICE:
         return "case_or_space", same, []
     part = values[place.mask]
-    counted = past.counted([v for v in part])
+    counted = past.counted(list(part))
     total = max(int(counted.sum()), 1)
     lost = [
-        k for k in range(len(past.names))
-        if (past.shares[:, k].mean() * total >= limits.RATE_ROWS and counted[k] < 0.25 * past.shares[:, k].min() * total)
+        k
+        for k in range(len(past.names))
+        if (
+            past.shares[:, k].mean() * total >= limits.RATE_ROWS and counted[k] < 0.25 * past.shares[:, k].min() * total
+        )
         or (past.shares[:, k].mean() * total >= limits.RATE_ROWS / 2 and counted[k] == 0)
-    ]  # fmt: skip
+    ]
     if not lost:
         return "new", {}, []
     fit = _resemblance(case, column, past, values, affected, fresh)
@@ -147,7 +168,7 @@ def _resemblance(
     case: Case, column: str, past: CategoryPast, values: np.ndarray, rows: Mask, names: list[str]
 ) -> dict[str, Floats]:
     """For each name: how well its rows fit each past value, by the other columns (capped log likelihood)."""
-    likelihood = _likelihood(case, column, past, rows)
+    likelihood = _likelihood(case, column, past)[rows]
     at = values[rows]
     fits = {}
     for name in names:
@@ -157,17 +178,23 @@ def _resemblance(
     return fits
 
 
-def _likelihood(case: Case, column: str, past: CategoryPast, rows: Mask) -> Floats:
+def _likelihood(case: Case, column: str, past: CategoryPast) -> Floats:
     """(rows, past values): log P(what stands in the other columns | value), the partners that know most."""
+    likelihood: Floats = case.kept(("likelihood", column), lambda: _company(case, column, past))
+    return likelihood
+
+
+def _company(case: Case, column: str, past: CategoryPast) -> Floats:
     index = {name: k for k, name in enumerate(past.names)}
     words = np.concatenate(case.history.raw(column))
     codes = np.array([index.get(v, -1) for v in words], np.int64)
     usable = codes >= 0
-    frame = case.now.filter(rows)
     scored = []
     for other in case.kinds:
         if other == column or other not in case.now.columns or case.kinds[other] in ("text", "time"):
             continue
+        if case.shape(other) > limits.BEYOND or (case.kinds[other] in NUMBERS and case.unusual(other) > limits.BEYOND):
+            continue  # it changed itself: its word on what belongs together is worth nothing
         partner = case.history.codes(other)
         width = 32
         table = np.bincount(codes[usable] * width + partner[usable], minlength=len(past.names) * width).reshape(
@@ -177,9 +204,9 @@ def _likelihood(case: Case, column: str, past: CategoryPast, rows: Mask) -> Floa
         given = (table + 8 * marginal) / (table.sum(axis=1, keepdims=True) + 8)
         logs = np.log(given / marginal)
         information = float((table / max(table.sum(), 1) * logs).sum())
-        scored.append((information, logs, case.history.coded(frame, other)))
+        scored.append((information, logs, case.coded(other)))
     scored.sort(key=lambda one: -one[0])
-    total = np.zeros((frame.height, len(past.names)))
+    total = np.zeros((case.rows, len(past.names)))
     for information, logs, seen in scored[:4]:
         if information > 0.02:
             total += logs[:, seen].T
@@ -190,6 +217,9 @@ def _permuted(case: Case, column: str, past: CategoryPast, values: np.ndarray) -
     """No new name, yet shares and company say that names were exchanged, or that one took over another's rows."""
     if len(past.names) < 2 or len(past.names) > 60:
         return
+    tail = past.counted(list(values[len(values) // 2 :]))[:-1]
+    if np.any((tail == 0) & (past.shares.min(axis=0) * tail.sum() >= limits.LOST_EXPECTED)):
+        return  # a value is gone: lost, not exchanged
     for start in (0, len(values) // 2):
         rows = np.zeros(len(values), bool)
         rows[start:] = True
@@ -213,9 +243,9 @@ def _permutation(case: Case, column: str, values: np.ndarray, moved: dict[str, s
     past = case.history.words(column)
     index = {name: k for k, name in enumerate(past.names)}
     rows = np.isin(values, list(moved))
-    likelihood = _likelihood(case, column, past, np.ones(len(values), bool))
+    likelihood = _likelihood(case, column, past)
     shares = np.log(past.shares.mean(axis=0) + 1e-4)
-    here = np.array([index[v] if v in index else 0 for v in values])
+    here = np.array([index.get(v, 0) for v in values])
     there = np.array([index[moved[v]] if v in moved else k for v, k in zip(values, here, strict=True)])
     at = np.arange(len(values))
     evidence = np.where(rows, likelihood[at, there] - likelihood[at, here] + shares[there] - shares[here], 0.0)
@@ -230,11 +260,18 @@ def _permutation(case: Case, column: str, values: np.ndarray, moved: dict[str, s
         )
 
     return Candidate(
-        kind="categories", form="permuted", columns=(column,),
-        words=f"has its values exchanged ({shown}{', ...' if len(moved) > 3 else ''})", affected=affected, place=place,
+        kind="categories",
+        form="permuted",
+        columns=(column,),
+        words=f"has its values exchanged ({shown}{', ...' if len(moved) > 3 else ''})",
+        affected=affected,
+        place=place,
         strength=float(np.exp(min(float(np.mean(evidence[affected])), 5.0))) if affected.any() else 0.0,
-        undo=put_words(column, affected, moved), holds=holds, exact=True,
+        undo=put_words(column, affected, moved),
+        holds=holds,
+        exact=True,
         crisp=float(np.mean(evidence[affected])) > limits.GAIN if affected.any() else False,
-        fix=f"map back: {shown}", proof=f"mapped back, shares and company of {column} are as always",
+        fix=f"map back: {shown}",
+        proof=f"mapped back, shares and company of {column} are as always",
         facts={"mapping": moved},
-    )  # fmt: skip
+    )

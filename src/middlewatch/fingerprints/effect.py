@@ -9,7 +9,7 @@ import numpy as np
 
 from . import thresholds as limits
 from .case import Case, decisions, flat
-from .history import Mask, wasserstein
+from .history import Mask
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def shift(case: Case) -> float:
     """Distance of the scores of the window to those of its past, in units of the score."""
     if case.before is None or not case.history.scores:
         return 0.0
-    return wasserstein(case.before, np.concatenate(case.history.scores))
+    return case.history.score_shift(case.before)
 
 
 def removed(case: Case, after: Case) -> float | None:

@@ -57,32 +57,37 @@ def _number(case: Case, column: str) -> Iterator[Candidate]:
         if found is None:
             continue
         place, present, base = found
-        burst = base if filled or sentinel else max(base, past.worst_burst(place.rows))
-        if present <= limits.BEYOND * burst + limits.RATE_FLOOR:
+        if present >= limits.PRESENT and place.rows <= limits.SPIKE_BEYOND * past.longest_run:
+            continue  # it has stood still as long before
+        burst = base if filled or sentinel or present >= limits.PRESENT else max(base, past.worst_burst(place.rows))
+        if present < limits.PRESENT and not (filled or sentinel) and present <= limits.SPIKE_BEYOND * burst:
             continue  # values of this column are known to come in such bursts
         affected = hits & place.mask
-        form = (
-            "constant"
-            if present >= limits.PRESENT
-            else "nulls_filled"
-            if filled
-            else "sentinel"
-            if sentinel
-            else "default"
-        )
+        shown, share = plain(value), percent(float(affected.mean()))
+        signs = (("constant", present >= limits.PRESENT), ("nulls_filled", filled), ("sentinel", sentinel))
+        form = next((name for name, holds in signs if holds), "default")
         words = {
-            "constant": f"is always {plain(value)}",
-            "nulls_filled": f"has {plain(value)} where nulls used to be ({percent(float(past.nulls.mean()))} of rows)",
-            "sentinel": f"is {plain(value)} (a stand-in for missing?) in {percent(float(affected.mean()))} of rows",
-            "default": f"is {plain(value)} in {percent(float(affected.mean()))} of rows, at most {percent(base)} before",
+            "constant": f"is always {shown}",
+            "nulls_filled": f"has {shown} where nulls used to be ({percent(float(past.nulls.mean()))} of rows)",
+            "sentinel": f"is {shown} (a stand-in for missing?) in {share} of rows",
+            "default": f"is {shown} in {share} of rows, at most {percent(base)} before",
         }[form]
         yield Candidate(
-            kind="fill", form=form, columns=(column,), words=words, affected=affected, place=place,
-            strength=present / (burst + limits.RATE_FLOOR), undo=put_draws((column,), affected),
-            holds=rate_holds(hits, present, base), crisp=burst < 0.2 * present,
-            fix=f"find out who writes {plain(value)} into {column}" + ("; send null" if form in ("sentinel", "nulls_filled") else ""),
-            proof=f"{plain(value)} took at most {percent(base)} of as many rows before", facts={"value": value},
-        )  # fmt: skip
+            kind="fill",
+            form=form,
+            columns=(column,),
+            words=words,
+            affected=affected,
+            place=place,
+            strength=present / (burst + limits.RATE_FLOOR),
+            undo=put_draws((column,), affected),
+            holds=rate_holds(hits, present, base),
+            crisp=burst < 0.2 * present,
+            fix=f"find out who writes {plain(value)} into {column}"
+            + ("; send null" if form in ("sentinel", "nulls_filled") else ""),
+            proof=f"{plain(value)} took at most {percent(base)} of as many rows before",
+            facts={"value": value},
+        )
         return
 
 
@@ -118,9 +123,17 @@ def _words(case: Case, column: str) -> Iterator[Candidate]:
         return
     place, present, base = found
     yield Candidate(
-        kind="fill", form="constant", columns=(column,), words=f'is always "{value}"', affected=hits & place.mask,
-        place=place, strength=present / (base + limits.RATE_FLOOR), undo=put_draws((column,), hits & place.mask),
-        holds=rate_holds(hits, present, base), crisp=base < 0.6 * present,
-        fix=f'find out who writes "{value}" into {column}', proof=f'"{value}" took at most {percent(base)} before',
+        kind="fill",
+        form="constant",
+        columns=(column,),
+        words=f'is always "{value}"',
+        affected=hits & place.mask,
+        place=place,
+        strength=present / (base + limits.RATE_FLOOR),
+        undo=put_draws((column,), hits & place.mask),
+        holds=rate_holds(hits, present, base),
+        crisp=base < 0.6 * present,
+        fix=f'find out who writes "{value}" into {column}',
+        proof=f'"{value}" took at most {percent(base)} before',
         facts={"value": value},
-    )  # fmt: skip
+    )

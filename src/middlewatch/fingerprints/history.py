@@ -38,10 +38,12 @@ def left_out(counts: npt.NDArray[np.int64]) -> Floats:
 
 def wasserstein(a: Floats, b: Floats) -> float:
     """Mean distance of the quantiles of two samples, in their unit."""
-    if not len(a) or not len(b):
-        return 0.0
-    at = (np.arange(200) + 0.5) / 200
-    return float(np.abs(np.quantile(a, at) - np.quantile(b, at)).mean())
+    return float(np.abs(quantiles(a) - quantiles(b)).mean()) if len(a) and len(b) else 0.0
+
+
+def quantiles(values: Floats) -> Floats:
+    """200 evenly spaced quantiles."""
+    return np.quantile(values, (np.arange(200) + 0.5) / 200)
 
 
 @dataclass(frozen=True)
@@ -95,21 +97,44 @@ class NumberPast:
         """The largest share of any stretch of `length` rows that one not always frequent value ever took."""
         if length not in self._bursts:
             worst = 0.0
-            distinct, _, _, _ = self._values
-            usual = self.usual_shares
+            distinct = self.lattice
+            rare = self.usual_shares <= limits.FREQUENT
             for one in self.windows:
                 if len(one) < limits.MIN_ROWS:
                     continue
                 values, counts = np.unique(one, return_counts=True)
-                excess = counts / len(one) - usual[np.searchsorted(distinct, values)]
-                for at in np.argsort(-excess, kind="stable")[:3]:
-                    worst = max(
-                        worst,
-                        worst_stretch([one == values[at]], length)
-                        - float(usual[np.searchsorted(distinct, values[at])]),
-                    )
+                counts = counts * rare[np.searchsorted(distinct, values)]
+                for at in np.argsort(-counts, kind="stable")[:3]:
+                    worst = max(worst, worst_stretch([one == values[at]], length) if counts[at] else 0.0)
             self._bursts[length] = worst
         return self._bursts[length]
+
+    @cached_property
+    def longest_run(self) -> int:
+        """The most rows in a row that ever had one and the same value."""
+        longest = 0
+        for one in self.windows:
+            changes = np.flatnonzero(np.diff(one) != 0)
+            ends = np.concatenate([[-1], changes, [len(one) - 1]])
+            longest = max(longest, int(np.diff(ends).max()) if len(one) else 0)
+        return longest
+
+    def worst_part(self, length: int) -> float:
+        """The largest distance of any stretch of `length` values inside a past window to the whole past."""
+        if length not in self._parts:
+            total = self.counts.sum(axis=0)
+            worst = self.worst_shape
+            for one in self.windows:
+                for at in np.linspace(0, max(len(one) - length, 0), 5).astype(np.int64):
+                    part = one[at : at + length]
+                    if len(part) >= limits.MIN_ROWS:
+                        worst = max(worst, hellinger(self.binned(part), total))
+            self._parts[length] = worst
+        return self._parts[length]
+
+    @cached_property
+    def _parts(self) -> dict[int, float]:
+        return {}
 
     @cached_property
     def _bursts(self) -> dict[int, float]:
@@ -177,6 +202,15 @@ class NumberPast:
         slack = tolerance + 1e-9 * np.maximum(np.abs(values), 1.0)
         return np.minimum(np.abs(values - lattice[at - 1]), np.abs(values - right)) <= slack
 
+    def seen_elsewhere(self, values: Floats) -> Mask:
+        """Which values of a past window occur in another one too."""
+        distinct, windows, _, _ = self._values
+        if not len(distinct):
+            return np.zeros(len(values), bool)
+        at = np.minimum(np.searchsorted(distinct, values), len(distinct) - 1)
+        found: Mask = (distinct[at] == values) & (windows[at] > 1)
+        return found
+
     @cached_property
     def edges(self) -> Floats:
         """Bin edges: 16 quantiles, each heavy value a bin of its own; below and above are the outer bins."""
@@ -193,7 +227,7 @@ class NumberPast:
     def worst_shape(self) -> float:
         """The largest distance of a past window to the others, at least the floor."""
         usable = [d for d, one in zip(left_out(self.counts), self.windows, strict=True) if len(one) >= limits.MIN_ROWS]
-        return max([limits.SHAPE_FLOOR, *usable])
+        return float(max([limits.SHAPE_FLOOR, *usable]))
 
     def shape(self, values: Floats) -> float:
         """Distance of `values` to all past windows together."""
@@ -262,7 +296,8 @@ class CategoryPast:
     def novelty(self) -> Floats:
         """Per window: share of rows whose value occurs in no other window."""
         alone = (self.counts > 0).sum(axis=0) == 1
-        return self.shares[:, alone].sum(axis=1)
+        rates: Floats = self.shares[:, alone].sum(axis=1)
+        return rates
 
     @cached_property
     def worst_excess(self) -> float:
@@ -275,7 +310,7 @@ class CategoryPast:
     @cached_property
     def worst_shape(self) -> float:
         usable = [d for d, row in zip(left_out(self.counts), self.counts, strict=True) if row.sum() >= limits.MIN_ROWS]
-        return max([limits.SHAPE_FLOOR, *usable])
+        return float(max([limits.SHAPE_FLOOR, *usable]))
 
     def counted(self, values: Sequence[str | None]) -> npt.NDArray[np.int64]:
         """Counts by known value, with the never seen ones last."""

@@ -21,8 +21,16 @@ def fingerprints(case: Case) -> Iterator[Candidate]:
         affected = hits & place.mask
         words = f"is null in {percent(float(affected.mean()))} of rows, at most {percent(base)} before"
         yield Candidate(
-            kind="nulls", form="nulls", columns=(column,), words=words, affected=affected, place=place,
-            strength=share / (base + limits.RATE_FLOOR), undo=put_draws((column,), affected),
-            holds=rate_holds(hits, share, base), crisp=base < 0.2 * share,
-            fix=f"ask who supplies {column}", proof=f"at most {percent(base)} of as many rows were null before",
-        )  # fmt: skip
+            kind="nulls",
+            form="nulls",
+            columns=(column,),
+            words=words,
+            affected=affected,
+            place=place,
+            strength=share / (base + limits.RATE_FLOOR),
+            undo=put_draws((column,), affected),
+            holds=rate_holds(hits, share, base),
+            crisp=base < 0.2 * share,
+            fix=f"ask who supplies {column}",
+            proof=f"at most {percent(base)} of as many rows were null before",
+        )

@@ -81,7 +81,8 @@ def bernoulli(hits: Mask, share: float, base: float) -> Floats:
     share, base = float(np.clip(share, 0.002, 0.998)), float(np.clip(base, 0.001, 0.9))
     if share <= base:
         return np.zeros(len(hits))
-    return np.where(hits, np.log(share / base), np.log((1 - share) / (1 - base)))
+    for_it, against = float(np.log(share / base)), float(np.log((1 - share) / (1 - base)))
+    return np.where(hits, for_it, against).astype(np.float64)
 
 
 def locate_hits(

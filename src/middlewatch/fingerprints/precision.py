@@ -60,12 +60,20 @@ def _rounded(case: Case, column: str) -> Iterator[Candidate]:
             return  # the values themselves went elsewhere: not only rounded
         affected = place.mask & known
         yield Candidate(
-            kind="precision", form="rounded", columns=(column,),
-            words=f"comes in steps of {plain(grid)}, before in at most {percent(base)} of rows", affected=affected, place=place,
-            strength=share / (base + limits.RATE_FLOOR), undo=put_draws((column,), affected),
-            holds=lambda part, hits=hits: float(hits[part].mean()) >= 0.98, crisp=base < 0.6,
-            fix=f"send {column} with its digits", proof=f"all values are multiples of {plain(grid)} since then", facts={"step": grid},
-        )  # fmt: skip
+            kind="precision",
+            form="rounded",
+            columns=(column,),
+            words=f"comes in steps of {plain(grid)}, before in at most {percent(base)} of rows",
+            affected=affected,
+            place=place,
+            strength=share / (base + limits.RATE_FLOOR),
+            undo=put_draws((column,), affected),
+            holds=rate_holds(hits, share, base),
+            crisp=base < 0.6,
+            fix=f"send {column} with its digits",
+            proof=f"all values are multiples of {plain(grid)} since then",
+            facts={"step": grid},
+        )
         return
 
 
@@ -94,12 +102,20 @@ def _clipped(case: Case, column: str) -> Iterator[Candidate]:
         affected = hits & place.mask
         shown = plain(sign * limit)
         yield Candidate(
-            kind="precision", form="clipped", columns=(column,),
-            words=f"is cut off at {shown}: nothing {word} it, {percent(float(beyond.min()))} to {percent(float(beyond.max()))} before",
-            affected=affected, place=place, strength=share / (base + limits.RATE_FLOOR), undo=put_numbers(column, affected, sign * _drawn(case, sign * past.pooled, limit)),
-            holds=rate_holds(hits, share, base), crisp=base < 0.2 * share, fix=f"find out who limits {column} to {shown}",
-            proof=f"{percent(share)} of rows sit exactly at {shown}", facts={"limit": sign * limit},
-        )  # fmt: skip
+            kind="precision",
+            form="clipped",
+            columns=(column,),
+            words=f"is cut off at {shown}: nothing {word} it, at least {percent(float(beyond.min()))} before",
+            affected=affected,
+            place=place,
+            strength=share / (base + limits.RATE_FLOOR),
+            undo=put_numbers(column, affected, sign * _drawn(case, sign * past.pooled, limit)),
+            holds=rate_holds(hits, share, base),
+            crisp=base < 0.2 * share,
+            fix=f"find out who limits {column} to {shown}",
+            proof=f"{percent(share)} of rows sit exactly at {shown}",
+            facts={"limit": sign * limit},
+        )
         return
 
 

@@ -49,14 +49,22 @@ def causes(refused: pl.DataFrame, answered: pl.DataFrame, past_shares: Sequence[
         caller = _caller(rows, answered)
         found.append(
             Cause(
-                kind=form.kind, form=form.form, columns=(str(field),) if field else (),
-                detail=f"{form.words}: {rows.height:,} requests refused, {percent(share)} of all", confidence="certain",
-                affected=np.ones(0, bool), since=_first(rows), slice=("mw.caller", caller) if caller else None,
-                effect=Effect(rows.height), fix=form.fix, strength=share / (worst + limits.RATE_FLOOR),
-                proof=str(rows["error"][0]), facts={"came": came, "expected": expected, "refused": rows.height},
+                kind=form.kind,
+                form=form.form,
+                columns=(str(field),) if field else (),
+                detail=f"{form.words}: {rows.height:,} requests refused, {percent(share)} of all",
+                confidence="certain",
+                affected=np.ones(0, bool),
+                since=_first(rows),
+                slice=("mw.caller", caller) if caller else None,
+                effect=Effect(rows.height),
+                fix=form.fix,
+                strength=share / (worst + limits.RATE_FLOOR),
+                proof=str(rows["error"][0]),
+                facts={"came": came, "expected": expected, "refused": rows.height},
                 examples=tuple({"id": one} for one in rows["mw.id"].head(5)) if "mw.id" in rows.columns else (),
             )
-        )  # fmt: skip
+        )
     return sorted(found, key=lambda one: -one.effect.rows)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -29,13 +30,14 @@ def association(a: Ints, b: Ints) -> float:
 
 
 def fingerprints(case: Case) -> Iterator[Candidate]:
-    columns = [c for c in case.columns(NUMBERS | {"category"}) if c in case.history.pooled.columns]
+    # A column whose own distribution changed is another fingerprint's business.
+    columns = [c for c in case.columns(NUMBERS | {"category"}) if case.shape(c) <= limits.BEYOND]
     window = case.history.pooled["mw.window"].to_numpy()
     sample = window % max(len(case.history.windows) // 4, 1) == 0
     ends = np.searchsorted(window, np.arange(len(case.history.windows) + 1))
-    bounds = list(zip(ends[:-1], ends[1:], strict=True))
+    bounds = list(pairwise(ends))
     half = np.arange(case.rows) >= case.rows // 2
-    coded = {c: case.history.coded(case.now, c) for c in columns}
+    coded = {c: case.coded(c) for c in columns}
     broken: dict[str, list[tuple[float, str, float, float]]] = {}
     intact: dict[str, int] = dict.fromkeys(columns, 0)
     for k, a in enumerate(columns):
@@ -61,8 +63,6 @@ def fingerprints(case: Case) -> Iterator[Candidate]:
         broken, key=lambda c: (len(broken[c]) / (len(broken[c]) + intact[c]), sum(one[0] for one in broken[c]))
     )
     _, partner, now, usual = max(broken[column])
-    if case.shape(column) > limits.BEYOND:
-        return  # its own distribution changed: another fingerprint's business
     yield from _candidate(case, column, partner, now, usual)
 
 
@@ -72,7 +72,7 @@ def _candidate(case: Case, column: str, partner: str, now: float, usual: float) 
     joint = joint / joint.sum()
     apart = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0)
     logs: Floats = np.log(apart / joint)
-    evidence = logs[case.history.coded(case.now, column), case.history.coded(case.now, partner)]
+    evidence = logs[case.coded(column), case.coded(partner)]
     place = locate(case, evidence, exclude={column, partner})
     if place is None or place.rows < span(case):
         return
@@ -83,9 +83,16 @@ def _candidate(case: Case, column: str, partner: str, now: float, usual: float) 
 
     affected = place.mask & ~case.missing(column)
     yield Candidate(
-        kind="relation", form="relation", columns=(column,),
-        words=f"no longer goes with {partner}: association {now:.2f}, never under {usual:.2f} before", affected=affected, place=place,
-        strength=0.8 * usual / max(now, 0.01), undo=put_draws((column,), affected), holds=holds,
-        fix=f"check how {column} is joined to its row", proof=f"{column} alone looks as always; its rows do not fit",
+        kind="relation",
+        form="relation",
+        columns=(column,),
+        words=f"no longer goes with {partner}: association {now:.2f}, never under {usual:.2f} before",
+        affected=affected,
+        place=place,
+        strength=0.8 * usual / max(now, 0.01),
+        undo=put_draws((column,), affected),
+        holds=holds,
+        fix=f"check how {column} is joined to its row",
+        proof=f"{column} alone looks as always; its rows do not fit",
         facts={"partner": partner},
-    )  # fmt: skip
+    )

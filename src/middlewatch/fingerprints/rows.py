@@ -35,7 +35,8 @@ def _lost(case: Case, column: str) -> Iterator[Candidate]:
         if least * case.rows < limits.LOST_EXPECTED:
             return
         present = values == name
-        evidence = np.where(present, np.log(0.02), np.log((1 - 0.02 * least) / (1 - least)))
+        absent = float(np.log((1 - 0.02 * least) / (1 - least)))
+        evidence = np.where(present, float(np.log(0.02)), absent).astype(np.float64)
         place = locate(case, evidence, exclude={column})
         if (
             place is None
@@ -53,12 +54,21 @@ def _lost(case: Case, column: str) -> Iterator[Candidate]:
             return float(present[part].mean()) < 0.5 * least
 
         yield Candidate(
-            kind="rows", form="segment_lost", columns=(column,),
+            kind="rows",
+            form="segment_lost",
+            columns=(column,),
             words=f'has lost "{name}": {percent(left)} of rows, never under {percent(least)} before',
-            affected=place.mask, place=place, strength=least / (left + limits.RATE_FLOOR), undo=_seen_without(keep),
-            holds=holds, exact=False, crisp=left * 10 < least, fix=f'find out why no rows with {column} = "{name}" arrive',
-            proof=f'beside past rows without "{name}", everything else is as always', facts={"value": name},
-        )  # fmt: skip
+            affected=place.mask,
+            place=place,
+            strength=least / (left + limits.RATE_FLOOR),
+            undo=_seen_without(keep),
+            holds=holds,
+            exact=False,
+            crisp=left * 10 < least,
+            fix=f'find out why no rows with {column} = "{name}" arrive',
+            proof=f'beside past rows without "{name}", everything else is as always',
+            facts={"value": name},
+        )
 
 
 def _seen_without(keep: pl.Expr) -> Callable[[Case], Case]:
@@ -73,7 +83,7 @@ def _grown(case: Case, column: str) -> Iterator[Candidate]:
     values = np.array(case.words(column), object)
     if len(past.names) < 2 or case.shape(column) <= limits.BEYOND:
         return
-    now = past.counted([v for v in values])[:-1] / max(case.rows, 1)
+    now = past.counted(list(values))[:-1] / max(case.rows, 1)
     gained = now - past.shares.max(axis=0)
     k = int(np.argmax(gained))
     name = past.names[k]
@@ -89,12 +99,20 @@ def _grown(case: Case, column: str) -> Iterator[Candidate]:
     if rest.rows < limits.MIN_ROWS or rest.shape(column) > limits.INSIDE:
         return
     yield Candidate(
-        kind="rows", form="segment_new", columns=(column,),
+        kind="rows",
+        form="segment_new",
+        columns=(column,),
         words=f'= "{name}" has grown to {percent(float(hits.mean()))} of rows, at most {percent(base)} before',
-        affected=hits & place.mask, place=place, strength=share / (base + limits.RATE_FLOOR), undo=_seen_without(keep),
-        holds=rate_holds(hits, share, base), crisp=False, fix=f'find out where the additional rows with {column} = "{name}" come from',
-        proof=f'without "{name}", everything else is as always', facts={"value": name},
-    )  # fmt: skip
+        affected=hits & place.mask,
+        place=place,
+        strength=share / (base + limits.RATE_FLOOR),
+        undo=_seen_without(keep),
+        holds=rate_holds(hits, share, base),
+        crisp=False,
+        fix=f'find out where the additional rows with {column} = "{name}" come from',
+        proof=f'without "{name}", everything else is as always',
+        facts={"value": name},
+    )
 
 
 def _repeated(frame: pl.DataFrame, columns: list[str]) -> Mask:
@@ -120,9 +138,17 @@ def _duplicates(case: Case) -> Iterator[Candidate]:
         return case.with_now(case.now.filter(pl.Series(~affected)))
 
     yield Candidate(
-        kind="rows", form="duplicates", columns=(),
-        words=f"{percent(float(affected.mean()))} of rows repeat an earlier row in every column, at most {percent(base)} before",
-        affected=affected, place=place, strength=share / (base + limits.RATE_FLOOR), undo=undo,
-        holds=rate_holds(hits, share, base), exact=True, crisp=base < 0.2 * share,
-        fix="find out who sends rows twice; count each once", proof="each of these rows stands earlier in the window",
-    )  # fmt: skip
+        kind="rows",
+        form="duplicates",
+        columns=(),
+        words=f"{percent(float(affected.mean()))} of rows repeat an earlier one, at most {percent(base)} before",
+        affected=affected,
+        place=place,
+        strength=share / (base + limits.RATE_FLOOR),
+        undo=undo,
+        holds=rate_holds(hits, share, base),
+        exact=True,
+        crisp=base < 0.2 * share,
+        fix="find out who sends rows twice; count each once",
+        proof="each of these rows stands earlier in the window",
+    )

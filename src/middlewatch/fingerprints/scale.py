@@ -82,6 +82,23 @@ class _Fit:
         return place
 
     @property
+    def proved(self) -> bool:
+        """Do the values themselves say so: back where they belong, which other maps would not manage?"""
+        usual = 1.0 - float(np.median(self.past.novelty))
+        return self.matched is not None and self.matched >= limits.LATTICE_MATCH * usual
+
+    @property
+    def outside(self) -> float:
+        """Share of the affected values outside everything seen."""
+        return float(self.past.outside(self.values[self.affected]).mean())
+
+    @property
+    def apart(self) -> float:
+        """Distance of the affected values to the past, in units of the worst stretch of as many past values."""
+        values = self.values[self.affected]
+        return self.past.shape(values) / self.past.worst_part(len(values))
+
+    @property
     def partial(self) -> bool:
         """Only some rows of the place: chosen one by one, so that their own values must prove them."""
         return self.place is None or self.affected.sum() < 0.75 * (self.place.mask & np.isfinite(self.values)).sum()
@@ -107,7 +124,8 @@ def _evidence(values: Floats, back: Floats, past: NumberPast, tried: Map) -> Flo
 
     def log_mass(sample: Floats) -> Floats:
         counts = np.bincount(np.searchsorted(edges, sample, side="right"), minlength=size) + 0.5
-        return np.log(counts / counts.sum())
+        logs: Floats = np.log(counts / counts.sum())
+        return logs
 
     ratio = (log_mass(mapped) - log_mass(pooled))[np.searchsorted(edges, values, side="right")]
     if past.has_lattice:
@@ -167,7 +185,10 @@ def _good(fit: _Fit, past: NumberPast, reach: float) -> bool:
         return float((~past.seen(fit.values[fit.affected])).mean()) > limits.SLICE
     if fit.map.named and fit.matched is not None:
         return known
-    return known or fit.map.offset != 0 or fit.map.slope < 0 or abs(np.log(fit.map.slope)) > reach
+    if known:
+        return True
+    far = fit.map.offset != 0 or fit.map.slope < 0 or abs(np.log(fit.map.slope)) > reach
+    return far and (fit.outside >= limits.SLICE or fit.apart > limits.BEYOND)
 
 
 def _best(case: Case, column: str, past: NumberPast) -> Candidate | None:
@@ -294,11 +315,8 @@ def _candidate(case: Case, column: str, fit: _Fit, place: Place, rivals: tuple[s
     slope, offset = fit.map.slope, fit.map.offset
     affected = fit.affected
 
-    inverse = (
-        f"{column} = "
-        + (f"({column} - {plain(offset)})" if offset else column)
-        + (f" / {plain(slope)}" if slope != 1 else "")
-    )
+    moved = f" {'-' if offset > 0 else '+'} {plain(abs(offset / slope))}" if offset else ""
+    inverse = f"{column} = {column} * {plain(1 / slope)}{moved}"
     share = float(affected.mean())
     proof = f"the inverse brings {column} back inside its history"
     if fit.matched is not None:
@@ -319,8 +337,7 @@ def _candidate(case: Case, column: str, fit: _Fit, place: Place, rivals: tuple[s
         undo=put_numbers(column, affected, fit.back),
         holds=fit.holds,
         exact=fit.map.form != "already_scaled" or (fit.matched or 0.0) > limits.LATTICE_MATCH,
-        crisp=(fit.map.named or (fit.matched or 0.0) > limits.LATTICE_MATCH)
-        and (fit.matched is not None or not rivals),
+        crisp=fit.proved or (fit.map.named and fit.outside >= limits.SLICE and not rivals),
         fix=f"{inverse}  (undoes it)",
         proof=proof,
         rivals=rivals[:3],

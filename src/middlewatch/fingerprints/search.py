@@ -56,14 +56,16 @@ def search(case: Case) -> Search:
     if usable < limits.MIN_PAST or case.rows < limits.MIN_ROWS:
         return Search((), (), {}, 0.0, ())
     numbered = case.with_now(case.now.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("mw.row")))
-    current, causes, harmless = numbered, [], []
+    current = numbered
+    causes: list[Cause] = []
+    harmless: list[Cause] = []
     done: set[tuple[str, ...]] = set()
     for _ in range(2 * limits.ROUNDS):
         tested = [one for one in _tested(current, numbered) if (one[0].kind, *one[0].columns) not in done]
         if not tested or len(causes) >= limits.ROUNDS:
             break
         # What does not matter is undone all the same: it explains what would look like more.
-        cause, candidate = min(tested, key=lambda one: (ORDER[one[0].confidence], not one[0].effect.matters))
+        cause, candidate = min(tested, key=lambda one: ORDER[one[0].confidence])
         done.add((cause.kind, *cause.columns))
         (causes if cause.effect.matters else harmless).append(cause)
         current = candidate.undo(current)
@@ -99,7 +101,7 @@ def _explains(earlier: Candidate, later: Candidate) -> bool:
     where it covers most of the rows."""
     if not set(earlier.columns) & set(later.columns) or len(earlier.affected) != len(later.affected):
         return False
-    return (earlier.affected & later.affected).sum() >= 0.75 * later.affected.sum()
+    return bool((earlier.affected & later.affected).sum() >= 0.75 * later.affected.sum())
 
 
 def _joined(candidates: Sequence[Candidate], case: Case) -> list[Candidate]:
@@ -156,11 +158,24 @@ def _test(case: Case, whole: Case, candidate: Candidate) -> Cause | None:
     origin[case.now["mw.row"].to_numpy()[candidate.affected]] = True
     since, from_start = _since(whole, origin)
     return Cause(
-        kind=candidate.kind, form=candidate.form, columns=candidate.columns, detail=_detail(candidate), confidence=confidence,
-        affected=origin, since=since, from_start=from_start, slice=_slice(case, candidate), effect=effect, fix=candidate.fix,
-        undo_proved=proved, strength=float(candidate.strength), examples=_examples(case, after, candidate),
-        proof=candidate.proof, rivals=candidate.rivals, facts=candidate.facts,
-    )  # fmt: skip
+        kind=candidate.kind,
+        form=candidate.form,
+        columns=candidate.columns,
+        detail=_detail(candidate),
+        confidence=confidence,
+        affected=origin,
+        since=since,
+        from_start=from_start,
+        slice=_slice(case, candidate),
+        effect=effect,
+        fix=candidate.fix,
+        undo_proved=proved,
+        strength=float(candidate.strength),
+        examples=_examples(case, after, candidate),
+        proof=candidate.proof,
+        rivals=candidate.rivals,
+        facts=candidate.facts,
+    )
 
 
 def _detail(candidate: Candidate) -> str:
@@ -222,7 +237,7 @@ def _examples(case: Case, after: Case, candidate: Candidate) -> tuple[dict[str, 
 
 def _drift(case: Case) -> list[Cause]:
     """A shift of predictions beyond every past window that one column carries, of no known kind."""
-    if case.score is None or _moved(case) <= limits.BEYOND:
+    if case.score is None or _moved(case) <= limits.DRIFT_BEYOND:
         return []
     best: tuple[float, str, Case] | None = None
     everyone = np.ones(case.rows, bool)
@@ -248,12 +263,20 @@ def _drift(case: Case) -> list[Cause]:
     since, _ = _since(case, everyone)
     return [
         Cause(
-            kind="drift", form="drift", columns=(column,), detail=f"{column} is unlike every past window, in no way with a name",
-            confidence="possible", affected=everyone, since=since, from_start=True, effect=effect,
-            strength=case.shape(column), fix=f"look at {column} over time",
+            kind="drift",
+            form="drift",
+            columns=(column,),
+            detail=f"{column} is unlike every past window, in no way with a name",
+            confidence="possible",
+            affected=everyone,
+            since=since,
+            from_start=True,
+            effect=effect,
+            strength=case.shape(column),
+            fix=f"look at {column} over time",
             proof=f"usual values of {column} take back {100 * share:.0f} % of the shift",
         )
-    ]  # fmt: skip
+    ]
 
 
 def _not_seen(case: Case, columns: Sequence[str]) -> Iterator[str]:
@@ -263,4 +286,5 @@ def _not_seen(case: Case, columns: Sequence[str]) -> Iterator[str]:
         worst = float(past.nulls.max()) if len(past.nulls) else 0.0
         least = limits.BEYOND * worst + limits.RATE_FLOOR
         if least > 0.03:
-            yield f"nulls of {column} in under {100 * least:.0f} % of rows would be missed (past days had up to {100 * worst:.0f} %)"
+            usual = f"past days had up to {100 * worst:.0f} %"
+            yield f"nulls of {column} in under {100 * least:.0f} % of rows would be missed ({usual})"

@@ -18,9 +18,6 @@ from .case import NUMBERS, Case, History
 from .history import Floats, Mask, edges_of
 from .places import locate, span
 
-_UNSEEN = float(np.log(0.1))
-"""Log likelihood of a value that was never seen, in a column where values return."""
-
 
 def fingerprints(case: Case) -> Iterator[Candidate]:
     numbers, words = case.columns(NUMBERS), case.columns(frozenset({"category"}))
@@ -34,8 +31,8 @@ def _pair(case: Case, a: str, b: str) -> Candidate | None:
     as_a = _log_mass(case.history, a, b)
     as_b = _log_mass(case.history, b, a)
 
-    def ratio(x: Any, y: Any) -> Floats:
-        return as_a(y) + as_b(x) - as_a(x) - as_b(y)
+    def ratio(x: Any, y: Any, past: bool = False) -> Floats:
+        return as_a(y) + as_b(x) - as_a(x, past) - as_b(y, past)
 
     evidence = ratio(_values(case, a), _values(case, b))
     place = locate(case, evidence, exclude={a, b})
@@ -46,7 +43,7 @@ def _pair(case: Case, a: str, b: str) -> Candidate | None:
     if gain < limits.GAIN:
         return None
     usual = max(
-        float(np.clip(ratio(x, y), -limits.CLIP, limits.CLIP).mean()) if len(x) else 0.0
+        float(np.clip(ratio(x, y, True), -limits.CLIP, limits.CLIP).mean()) if len(x) else 0.0
         for x, y in zip(case.history.raw(a), case.history.raw(b), strict=True)
     )
     if gain < max(usual, 0.0) * limits.BEYOND + limits.GAIN:
@@ -68,31 +65,43 @@ def _pair(case: Case, a: str, b: str) -> Candidate | None:
         return bool((part & affected).any()) and float(cut[part & affected].mean()) > 0
 
     return Candidate(
-        kind="columns", form="swapped", columns=(a, b),
-        words=f"and {b} have changed places in {percent(float(affected.mean()))} of rows", affected=affected, place=place,
-        strength=float(np.exp(gain - max(usual, 0.0))), undo=undo, holds=holds, exact=True, crisp=True,
-        fix=f"exchange {a} and {b}", proof="exchanged, both are back inside their history",
-    )  # fmt: skip
+        kind="columns",
+        form="swapped",
+        columns=(a, b),
+        words=f"and {b} have changed places in {percent(float(affected.mean()))} of rows",
+        affected=affected,
+        place=place,
+        strength=float(np.exp(gain - max(usual, 0.0))),
+        undo=undo,
+        holds=holds,
+        exact=True,
+        crisp=True,
+        fix=f"exchange {a} and {b}",
+        proof="exchanged, both are back inside their history",
+    )
 
 
 def _values(case: Case, column: str) -> Any:
     return case.numbers(column) if case.kinds[column] in NUMBERS else np.array(case.words(column), object)
 
 
-def _log_mass(history: History, column: str, other: str) -> Callable[[Any], Floats]:
+def _log_mass(history: History, column: str, other: str) -> Callable[..., Floats]:
     """A function: how likely any values are as past values of `column`, row by row."""
     if history.kinds[column] in NUMBERS:
         number = history.number(column)
         if not len(number.pooled):
-            return lambda values: np.zeros(len(values))
+            return lambda values, elsewhere=False: np.zeros(len(values))
         edges = np.unique(np.concatenate([edges_of(number.pooled, 16), edges_of(history.number(other).pooled, 16)]))
         counts = np.bincount(np.searchsorted(edges, number.pooled, side="right"), minlength=len(edges) + 1) + 0.5
         logs = np.log(counts / counts.sum())
 
-        def of_numbers(values: Floats) -> Floats:
+        usual = float(np.clip(1 - number.novelty.mean(), 0.02, 0.98))
+
+        def of_numbers(values: Floats, elsewhere: bool = False) -> Floats:
             mass = logs[np.searchsorted(edges, values, side="right")]
             if number.has_lattice:
-                mass = mass + np.where(number.seen(values), 0.0, _UNSEEN)
+                known = number.seen_elsewhere(values) if elsewhere else number.seen(values)
+                mass = mass + np.where(known, np.log(usual), np.log(1 - usual))
             return np.where(np.isfinite(values), mass, 0.0)
 
         return of_numbers
@@ -101,7 +110,7 @@ def _log_mass(history: History, column: str, other: str) -> Callable[[Any], Floa
     share = {name: np.log((totals[k] + 0.5) / (totals.sum() + 1)) for k, name in enumerate(words.names)}
     unseen = np.log(0.5 / (totals.sum() + 1))
 
-    def of_words(values: Any) -> Floats:
+    def of_words(values: Any, elsewhere: bool = False) -> Floats:
         return np.array([0.0 if v is None else share.get(v, unseen) for v in values])
 
     return of_words

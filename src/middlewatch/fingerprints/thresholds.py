@@ -59,6 +59,11 @@ LOST_EXPECTED: Final = 12
 (a Poisson count of 12 is zero once in 160,000 windows)."""
 NEW_SHARE: Final = 0.025
 """A category never seen before is a cause from this share of rows on; under it, it is everyday life."""
+SPIKE_BEYOND: Final = 2.0
+"""An ordinary value must take this many times the share of any burst of one value in the past: half a day of fog
+is a record too, and no fault."""
+FREQUENT: Final = 0.25
+"""A value with more than this share of the past is no burst but how the column is."""
 SPIKE_SHARE: Final = 0.02
 """Share of rows that one value must gain before it is a spike."""
 FAR: Final = 0.05
@@ -81,6 +86,8 @@ EFFECT_SD: Final = 0.05
 """Mean change of the score of an affected row, in standard deviations of past scores, from which it matters."""
 FLIPS: Final = 0.002
 """Or this share of all decisions changed."""
+DRIFT_BEYOND: Final = 1.5
+"""Without a kind the shift of predictions has to speak for itself: farther than any past window by this factor."""
 DRIFT_REMOVES: Final = 0.3
 """Share of a shift of predictions that one column must remove to be named without a known kind."""
 RELEASE_REMOVES: Final = 0.5

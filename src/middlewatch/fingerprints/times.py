@@ -23,7 +23,8 @@ def fingerprints(case: Case) -> Iterator[Candidate]:
 
 
 def _known(values: np.ndarray) -> Mask:
-    return np.isfinite(values) if values.dtype == np.float64 else values != np.array(None)
+    known: Mask = np.isfinite(values) if values.dtype == np.float64 else values != np.array(None)
+    return known
 
 
 def _distinct(values: np.ndarray) -> int:
@@ -57,11 +58,19 @@ def _stale(case: Case, column: str) -> Iterator[Candidate]:
             return _distinct(values[part]) <= now
 
         yield Candidate(
-            kind="time", form="stale", columns=(column,), words=f"stands still: {now} different values, {min(before)} or more before",
-            affected=affected, place=Place(mask, onset, None, 0.0), strength=min(before) / now,
-            undo=put_draws((column,), affected), holds=holds, crisp=True, fix=f"restart the feed of {column}",
+            kind="time",
+            form="stale",
+            columns=(column,),
+            words=f"stands still: {now} different values, {min(before)} or more before",
+            affected=affected,
+            place=Place(mask, onset, None, 0.0),
+            strength=min(before) / now,
+            undo=put_draws((column,), affected),
+            holds=holds,
+            crisp=True,
+            fix=f"restart the feed of {column}",
             proof=f"no new value of {column} since then",
-        )  # fmt: skip
+        )
         return
 
 
@@ -114,16 +123,25 @@ def _shifted(case: Case, column: str) -> Iterator[Candidate]:
             continue
         affected = place.mask & known & (evidence > 0)
         off = turn if turn <= 12 else turn - 24
+        word = "further ahead of" if off > 0 else "further behind"
 
         def holds(part: Mask, cut: Floats = cut) -> bool:
             return bool(part.any()) and float(cut[part].mean()) > 0.5
 
         yield Candidate(
-            kind="time", form="zone", columns=(column,),
-            words=f"is {plain(abs(off))} h {'ahead of' if off > 0 else 'behind'} its usual distance to the time of the request in {percent(float(affected.mean()))} of rows",
-            affected=affected, place=place, strength=2.0,
-            undo=put_numbers(column, affected, np.mod(values - off, 24)), holds=holds, exact=True, crisp=True,
-            fix=f"{column} = ({column} - {off}) mod 24  (undoes it)", proof=f"turned back by {off} h, hours and request times fit as always",
+            kind="time",
+            form="zone",
+            columns=(column,),
+            words=f"is {plain(abs(off))} h {word} the time of the request in {percent(float(affected.mean()))} of rows",
+            affected=affected,
+            place=place,
+            strength=2.0,
+            undo=put_numbers(column, affected, np.mod(values - off, 24)),
+            holds=holds,
+            exact=True,
+            crisp=True,
+            fix=f"{column} = ({column} - {off}) mod 24  (undoes it)",
+            proof=f"turned back by {off} h, hours and request times fit as always",
             facts={"hours": off},
-        )  # fmt: skip
+        )
         return

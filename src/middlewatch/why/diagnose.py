@@ -133,7 +133,8 @@ def _headline(span: Span, causes: tuple[Cause, ...], project: Project) -> str:
     if causes:
         return f"{who}{scores}"
     if len(span.past) < thresholds.MIN_PAST:
-        return f"{who}{scores}: facts only, {len(span.past)} past days are too few to say what is usual ({thresholds.MIN_PAST} needed)"
+        few = f"{len(span.past)} past days are too few to say what is usual ({thresholds.MIN_PAST} needed)"
+        return f"{who}{scores}: facts only, {few}"
     return f"{who}{scores}: nothing unusual found in {span.rows.height:,} rows and {len(span.kinds)} columns"
 
 

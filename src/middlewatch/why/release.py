@@ -50,8 +50,13 @@ def releases(project: Project, name: str, span: Span) -> Releases:
         return Releases((differ,), (), ())
     same = f"the model ({span.version} answers the logged rows the same again)"
     served = [str(one) for one in span.rows["mw.version"].drop_nulls().unique(maintain_order=True)]
-    before = span.past_version or _live_before(project, name, served)
-    if not before or set(served) <= {before} or not _load(project, name, before, held):
+    before = _live_before(project, name, served) or span.past_version
+    if (
+        not before
+        or set(served) == {span.past_version}
+        or set(served) <= {before}
+        or not _load(project, name, before, held)
+    ):
         return Releases((), (same, f"a release ({span.version} answered before as well)"), ())
     causes, told = [], []
     for version in served:
@@ -73,11 +78,9 @@ def _load(project: Project, name: str, version: str, held: dict[str, Replayer]) 
 
 
 def _live_before(project: Project, name: str, served: list[str]) -> str:
-    entries = [one for one in project.journal(name).entries() if one.channel == "live" and one.version]
-    for place in range(len(entries) - 1, 0, -1):
-        if entries[place].version in served and entries[place].previous:
-            return str(entries[place].previous)
-    return ""
+    """What was live before the newest version that answered; "" where the journal does not say."""
+    entry = _entry(project, name, served[-1]) if served else None
+    return entry.previous if entry is not None else ""
 
 
 def _differ(span: Span, held: dict[str, Replayer]) -> Cause | None:
@@ -94,12 +97,17 @@ def _differ(span: Span, held: dict[str, Replayer]) -> Cause | None:
         return None
     first = int(np.argmax(wrong))
     return Cause(
-        kind="environment", form="answers_differ", columns=(),
+        kind="environment",
+        form="answers_differ",
+        columns=(),
         detail=f"{int(wrong.sum()):,} logged answers are not what their version gives for the same inputs",
-        confidence="certain", affected=wrong, since=span.rows["mw.time"][first],
+        confidence="certain",
+        affected=wrong,
+        since=span.rows["mw.time"][first],
         effect=Effect(int(wrong.sum()), None, None, float(logged[wrong].mean()), float(again[wrong].mean())),
-        fix="middlewatch doctor on the serving machine: its libraries or its model file differ", proof="replayed",
-    )  # fmt: skip
+        fix="middlewatch doctor on the serving machine: its libraries or its model file differ",
+        proof="replayed",
+    )
 
 
 def _of(project: Project, name: str, span: Span, now: Replayer, before: Replayer) -> tuple[list[Cause], list[str]]:
@@ -125,18 +133,29 @@ def _of(project: Project, name: str, span: Span, now: Replayer, before: Replayer
         return [], [f"{said}: a planned release" + (f", takes part in {share:.0%} of the shift" if share else "")]
     words = {
         "mixed_versions": f"{version} and {older} answer side by side: {100 * mixed:.0f} % of rows still by {older}",
-        "wrong_version": f"{version} answers, an older version than {older}" if _number(version) < _number(older)
+        "wrong_version": f"{version} answers, an older version than {older}"
+        if _number(version) < _number(older)
         else f"{version} answers, which the journal never made live",
         "new_version": f"{version} answers since its release; {older} takes the shift back",
-    }[form]  # fmt: skip
+    }[form]
     cause = Cause(
-        kind="release", form=form, columns=(), detail=words, confidence="likely" if form == "new_version" else "certain",
-        affected=mask, since=first, from_start=start == 0, event=_event(entry),
+        kind="release",
+        form=form,
+        columns=(),
+        detail=words,
+        confidence="likely" if form == "new_version" else "certain",
+        affected=mask,
+        since=first,
+        from_start=start == 0,
+        event=_event(entry),
         effect=Effect(rows.height, share, flips, float(came.mean()), float(then.mean())),
-        fix="middlewatch rollback --dry-run", undo_proved=True,
-        proof=f"replayed on {older}, {flips:,} of {rows.height:,} decisions differ" if flips is not None else f"replayed on {older}",
+        fix="middlewatch rollback --dry-run",
+        undo_proved=True,
+        proof=f"replayed on {older}, {flips:,} of {rows.height:,} decisions differ"
+        if flips is not None
+        else f"replayed on {older}",
         facts={"version": version, "before": older},
-    )  # fmt: skip
+    )
     return [cause], []
 
 
@@ -157,9 +176,10 @@ def _form(entry: Entry | None, version: str, older: str, mixed: float) -> str:
 def _entry(project: Project, name: str, version: str) -> Entry | None:
     """The newest journal entry that made a version live."""
     made = [
-        one for one in project.journal(name).entries()
+        one
+        for one in project.journal(name).entries()
         if one.channel == "live" and one.version == version and one.action in ("promote", "rollback", "external")
-    ]  # fmt: skip
+    ]
     return made[-1] if made else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -44,12 +45,24 @@ class Explained:
     def to_dict(self) -> dict[str, Any]:
         facts: dict[str, Any] = plain(
             {
-                "found": self.found, "id": self.id, "time": self.time, "version": self.version, "caller": self.caller,
-                "score": self.score, "replayed": self.replayed, "inputs": list(self.inputs), "on": self.on,
-                "on_score": self.on_score, "notes": list(self.notes), "causes": [], "ruled_out": [], "not_seen": [],
-                "checked": {}, "next": self._next(),
+                "found": self.found,
+                "id": self.id,
+                "time": self.time,
+                "version": self.version,
+                "caller": self.caller,
+                "score": self.score,
+                "replayed": self.replayed,
+                "inputs": list(self.inputs),
+                "on": self.on,
+                "on_score": self.on_score,
+                "notes": list(self.notes),
+                "causes": [],
+                "ruled_out": [],
+                "not_seen": [],
+                "checked": {},
+                "next": self._next(),
             }
-        )  # fmt: skip
+        )
         return facts
 
     def lines(self) -> list[str]:
@@ -82,9 +95,13 @@ def explain_row(project: Project, name: str, ident: str, *, on: str | None = Non
     """
     moment = predictions.received_of(ident)
     rows = predictions.read(
-        project.store, project.spool(name), name,
-        since=moment - timedelta(seconds=1), until=moment + timedelta(seconds=1), by="received",
-    ).filter(pl.col("mw.id") == ident)  # fmt: skip
+        project.store,
+        project.spool(name),
+        name,
+        since=moment - timedelta(seconds=1),
+        until=moment + timedelta(seconds=1),
+        by="received",
+    ).filter(pl.col("mw.id") == ident)
     if not rows.height:
         raise NotFound(f"there is no prediction {ident}", where=name, fix="middlewatch tail shows some")
     version = str(rows["mw.version"][0])
@@ -129,7 +146,7 @@ def _loaded(project: Project, name: str, version: str, notes: list[str]) -> Repl
         return None
 
 
-def _reference(project: Project, name: str, kinds: dict[str, str]) -> pl.DataFrame:
+def _reference(project: Project, name: str, kinds: Mapping[str, str]) -> pl.DataFrame:
     windows = project.windows(name)
     frames = [day.sample for day in windows.read(windows.days()[-REFERENCE_DAYS:])]
     kept = [one.select(list(kinds)) for one in frames if one.height and set(kinds) <= set(one.columns)]
@@ -163,5 +180,5 @@ def _usual(reference: pl.DataFrame, column: str, kind: str, value: Any) -> dict[
         low, high = (float(q) for q in np.quantile(known, [0.05, 0.95]))
         outside = float(value) < float(known.min()) or float(value) > float(known.max())
         return {"usual": f"{low:.4g} to {high:.4g}", "unusual": outside}
-    share = float((past.cast(pl.String) == str(value)).mean() or 0.0)
+    share = int((past.cast(pl.String) == str(value)).sum()) / len(past)
     return {"usual": f"this value in {100 * share:.1f} % of rows", "unusual": share == 0.0}

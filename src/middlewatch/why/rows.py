@@ -66,7 +66,7 @@ def span_of(
         until = until or newest
     else:
         until = until or newest
-        since = until - timedelta(days=1)
+        since = until - timedelta(days=1) if until else None
     if since is None or until is None:
         raise NothingToDo("nothing is logged yet", fix="send requests to middlewatch serve, or middlewatch score --log")
     rows = _read(project, name, since, until)
@@ -205,7 +205,7 @@ def _hours(span: Span, project: Project) -> list[int]:
     if span.until - span.since >= timedelta(hours=23):
         return list(range(24))
     at = span.since.astimezone(project.zone)
-    found = []
+    found: list[int] = []
     while at < span.until and len(found) < 24:
         found.append(at.hour)
         at += timedelta(hours=1)

@@ -1,0 +1,263 @@
+"""Fingerprints on made data that nothing was tuned on: each kind is named, harmless changes and clean days are not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from numpy.typing import NDArray
+
+from middlewatch.fingerprints import Case, Cause, History, Search, refusals, search
+
+ROWS = 400
+START = datetime(2026, 3, 1, 6, tzinfo=UTC)
+KINDS = {
+    "pressure": "number",
+    "depth": "number",
+    "count": "whole",
+    "site": "category",
+    "mode": "category",
+    "idle": "number",
+}
+
+
+def day(number: int, *, rows: int = ROWS) -> pl.DataFrame:
+    """Readings of one day: pressure wanders from day to day, depth is in steps of 0.5, idle has no weight."""
+    random = np.random.default_rng([7, number])
+    site = random.choice(["north", "south", "east"], rows, p=[0.5, 0.3, 0.2])
+    depth = np.round(2 * random.gamma(9, 4 + (site == "south"), rows)) / 2
+    frame = pl.DataFrame(
+        {
+            "mw.time": [START + timedelta(days=number, minutes=2 * k) for k in range(rows)],
+            "mw.caller": random.choice(["probe/1", "probe/2"], rows, p=[0.7, 0.3]),
+            "mw.version": ["v1"] * rows,
+            "pressure": np.round(random.normal(1013 + 3 * np.sin(number / 3), 8, rows), 1),
+            "depth": depth,
+            "count": random.poisson(20 + 5 * (site == "north")),
+            "site": site,
+            "mode": np.where(
+                depth > 40, random.choice(["deep", "drift"], rows, p=[0.9, 0.1]), random.choice(["flat", "drift"], rows)
+            ),
+            "idle": np.round(random.normal(0, 1, rows), 3),
+        },
+        schema_overrides={"mw.time": pl.Datetime("us", "UTC")},
+    )
+    return frame.with_columns(pl.Series("mw.score", score(frame)))
+
+
+def score(rows: pl.DataFrame) -> NDArray[np.float64]:
+    """A model that uses every column but idle; null and unknown values count as a middle one."""
+    pressure = rows["pressure"].cast(pl.Float64).fill_null(1013.0).to_numpy()
+    depth = rows["depth"].cast(pl.Float64).fill_null(38.0).to_numpy()
+    count = rows["count"].cast(pl.Float64).fill_null(22.0).to_numpy()
+    site = rows["site"].replace_strict({"north": 0.8, "south": -0.6, "east": 0.1}, default=0.0).to_numpy()
+    mode = rows["mode"].replace_strict({"deep": 0.7, "flat": -0.5, "drift": 0.2}, default=0.0).to_numpy()
+    raw = np.clip((pressure - 1013) / 10, -9, 9) + np.clip((depth - 38) / 15, -9, 9) + (count - 22) / 8 + site + mode
+    scores: NDArray[np.float64] = 1 / (1 + np.exp(-raw))
+    return scores
+
+
+HISTORY = History([day(number) for number in range(28)], KINDS)
+
+
+def look(
+    change: Callable[[pl.DataFrame], pl.DataFrame] | None = None, *, number: int = 28, onset: float = 0.0
+) -> Search:
+    rows = day(number)
+    if change is not None:
+        start = int(onset * ROWS)
+        rows = pl.concat([rows[:start], change(rows[start:])], how="vertical_relaxed")
+    return search(Case(rows.with_columns(pl.Series("mw.score", score(rows))), HISTORY, score, 0.5))
+
+
+def first(found: Search) -> Cause:
+    assert found.causes, f"nothing named; unusual: {found.shapes}"
+    return found.causes[0]
+
+
+def replaced(column: str, value: object, share: float) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    def change(rows: pl.DataFrame) -> pl.DataFrame:
+        hit = pl.Series(np.random.default_rng(3).random(rows.height) < share)
+        return rows.with_columns(pl.when(hit).then(pl.lit(value)).otherwise(pl.col(column)).alias(column))
+
+    return change
+
+
+def mapped(column: str, change: pl.Expr) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    return lambda rows: rows.with_columns(change.alias(column))
+
+
+def swapped(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.with_columns(
+        pl.col("count").cast(pl.Float64).alias("depth"), pl.col("depth").cast(pl.Float64).alias("count")
+    )
+
+
+CODES = {"north": "7", "south": "3", "east": "5"}
+EXCHANGED = {"deep": "flat", "flat": "deep"}
+FAULTS: dict[str, tuple[Callable[[pl.DataFrame], pl.DataFrame], str, str, str]] = {
+    "hPa to inHg": (mapped("pressure", (pl.col("pressure") / 33.8639).round(2)), "pressure", "scale", "unit"),
+    "metres to feet": (mapped("depth", pl.col("depth") * 3.28084), "depth", "scale", "unit"),
+    "cents": (mapped("count", pl.col("count") * 100), "count", "scale", "unit"),
+    "sign": (mapped("depth", -pl.col("depth")), "depth", "scale", "sign"),
+    "scaled twice": (mapped("pressure", (pl.col("pressure") - 1013) / 8.2), "pressure", "scale", "already_scaled"),
+    "constant": (mapped("depth", pl.lit(40.0)), "depth", "fill", "constant"),
+    "default": (replaced("depth", 40.0, 0.4), "depth", "fill", "default"),
+    "sentinel": (replaced("count", -1, 0.08), "count", "fill", "sentinel"),
+    "nulls": (replaced("pressure", None, 0.3), "pressure", "nulls", "nulls"),
+    "rounded": (mapped("depth", (pl.col("depth") / 5).round() * 5), "depth", "precision", "rounded"),
+    "clipped": (mapped("pressure", pl.col("pressure").clip(upper_bound=1015)), "pressure", "precision", "clipped"),
+    "capital letters": (mapped("site", pl.col("site").str.to_uppercase()), "site", "categories", "case_or_space"),
+    "renamed": (mapped("site", pl.col("site").replace({"north": "N1"})), "site", "categories", "renamed"),
+    "recoded": (mapped("site", pl.col("site").replace(CODES)), "site", "categories", "recoded"),
+    "exchanged": (mapped("mode", pl.col("mode").replace(EXCHANGED)), "mode", "categories", "permuted"),
+    "new": (replaced("mode", "sonar", 0.15), "mode", "categories", "new"),
+    "swapped": (swapped, "depth", "columns", "swapped"),
+    "lost": (lambda rows: rows.filter(pl.col("site") != "north"), "site", "rows", "segment_lost"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("onset", [0.0, 0.5])
+def test_a_fault_is_named_by_column_and_kind(name: str, onset: float) -> None:
+    change, column, kind, form = FAULTS[name]
+    cause = first(look(change, onset=onset))
+    assert column in cause.columns
+    assert (cause.kind, cause.form) == (kind, form)
+    if onset and kind != "rows":
+        true = START + timedelta(days=28, minutes=2 * ROWS * onset)
+        assert cause.since is not None
+        assert abs(cause.since - true) <= timedelta(minutes=2 * 25), "the onset is dated by the fingerprint's own rows"
+        assert not cause.from_start
+
+
+def test_an_undone_unit_is_certain_and_says_how_to_mend_it() -> None:
+    cause = first(look(FAULTS["metres to feet"][0]))
+    assert cause.confidence == "certain"
+    assert cause.undo_proved
+    assert "0.3048" in cause.fix
+    assert cause.effect.decisions_changed
+    shown = cause.examples[0]
+    assert shown["came"]["depth"] == pytest.approx(shown["undone"]["depth"] * 3.28084)
+
+
+def test_a_fault_of_one_caller_names_the_caller() -> None:
+    def change(rows: pl.DataFrame) -> pl.DataFrame:
+        mine = pl.col("mw.caller") == "probe/2"
+        return rows.with_columns(
+            pl.when(mine).then(pl.col("depth") * 3.28084).otherwise(pl.col("depth")).alias("depth")
+        )
+
+    cause = first(look(change))
+    assert (cause.kind, cause.column) == ("scale", "depth")
+    assert cause.slice == ("mw.caller", "probe/2")
+
+
+def test_two_faults_at_once_are_both_found() -> None:
+    def change(rows: pl.DataFrame) -> pl.DataFrame:
+        return FAULTS["capital letters"][0](FAULTS["metres to feet"][0](rows))
+
+    found = {(one.kind, one.column) for one in look(change).causes}
+    assert {("scale", "depth"), ("categories", "site")} <= found
+
+
+def test_duplicates_are_found_where_rows_are_all_there() -> None:
+    rows = day(28)
+    again = rows[np.sort(np.concatenate([np.arange(ROWS), np.random.default_rng(1).choice(ROWS, 150)])).tolist()]
+    assert first(search(Case(again, HISTORY, score, 0.5))).form == "duplicates"
+    assert not search(Case(again, HISTORY, score, 0.5, whole=False)).causes, "a sample cannot tell"
+
+
+@pytest.mark.parametrize("number", range(28, 44))
+def test_clean_days_are_silent(number: int) -> None:
+    assert look(number=number).causes == ()
+
+
+HARMLESS: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
+    "whole numbers as decimals": mapped("count", pl.col("count").cast(pl.Float64)),
+    "a rare new category": replaced("site", "west", 0.01),
+    "a column without weight in other units": mapped("idle", pl.col("idle") * 1000),
+    "a column without weight is null": mapped("idle", pl.lit(None, dtype=pl.Float64)),
+    "a little more pressure": mapped("pressure", pl.col("pressure") + 2),
+    "columns in another order": lambda rows: rows.select(reversed(rows.columns)).select(rows.columns),
+}
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_harmless_changes_are_silent(name: str) -> None:
+    found = look(HARMLESS[name])
+    assert found.causes == (), [one.detail for one in found.causes]
+
+
+def test_a_change_without_weight_is_told_as_harmless() -> None:
+    found = look(HARMLESS["a column without weight is null"])
+    assert [(one.kind, one.column) for one in found.harmless] == [("nulls", "idle")]
+
+
+def test_twice_the_traffic_is_silent() -> None:
+    assert search(Case(day(30, rows=2 * ROWS), HISTORY, score, 0.5)).causes == ()
+
+
+def test_under_sixteen_past_days_nothing_is_said() -> None:
+    few = History([day(number) for number in range(15)], KINDS)
+    rows = FAULTS["metres to feet"][0](day(28))
+    assert search(Case(rows, few, score, 0.5)).causes == ()
+
+
+def test_without_a_model_causes_are_named_and_effects_unknown() -> None:
+    rows = FAULTS["metres to feet"][0](day(28))
+    cause = first(search(Case(rows, HISTORY, None, None)))
+    assert cause.form == "unit"
+    assert cause.effect.decisions_changed is None
+
+
+def test_the_same_case_gets_the_same_answer() -> None:
+    change = FAULTS["nulls"][0]
+    assert [one.to_dict() for one in look(change).causes] == [one.to_dict() for one in look(change).causes]
+
+
+def refused(rows: int, field: str, came: str, expected: str, error: str, caller: str = "probe/2") -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "mw.id": [f"r{k}" for k in range(rows)],
+            "mw.time": [START + timedelta(minutes=k) for k in range(rows)],
+            "mw.received": [START + timedelta(minutes=k) for k in range(rows)],
+            "mw.caller": [caller] * rows,
+            "field": [field] * rows,
+            "came": [came] * rows,
+            "expected": [expected] * rows,
+            "error": [error] * rows,
+        }
+    )
+
+
+def answered(rows: int) -> pl.DataFrame:
+    return pl.DataFrame(
+        {"mw.received": [START + timedelta(minutes=k) for k in range(rows)], "mw.caller": ["probe/1"] * rows}
+    )
+
+
+@pytest.mark.parametrize(
+    ("came", "expected", "error", "kind", "form"),
+    [
+        ("a string that holds a number", "a number or null", "", "type", "number_as_text"),
+        ("a string", "true or false", "", "type", "bool_as_text"),
+        ("nothing", "a number", 'the field "depth" is missing', "columns", "missing"),
+        ("nothing", "a number", 'the field "depth" is missing; it has "deep", which', "columns", "renamed"),
+        ("a field the model does not know", "6 fields", "", "columns", "unknown"),
+        ("null", "a number", "", "nulls", "nulls"),
+    ],
+)
+def test_refused_requests_say_what_came(came: str, expected: str, error: str, kind: str, form: str) -> None:
+    found = refusals.causes(refused(40, "depth", came, expected, error), answered(100), [0.0] * 20)
+    assert [(one.kind, one.form, one.column, one.confidence) for one in found] == [(kind, form, "depth", "certain")]
+    assert found[0].slice == ("mw.caller", "probe/2")
+    assert found[0].since == START
+
+
+def test_refusals_as_usual_are_silent() -> None:
+    assert refusals.causes(refused(5, "depth", "a string", "a number", ""), answered(100), []) == []
+    assert refusals.causes(refused(10, "depth", "a string", "a number", ""), answered(90), [0.09, 0.1]) == []
