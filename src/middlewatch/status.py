@@ -5,7 +5,7 @@ Imports neither polars nor numpy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,7 +26,8 @@ WORDS: Mapping[State, str] = {
 }
 # Silence longer than this many windows is "no data".
 SILENT_WINDOWS = 3
-EXPECTED_FROM = 28
+# Windows that say what is usual.
+USUAL_WINDOWS = 28
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +80,9 @@ def status(project: Project, name: str, *, now: datetime | None = None, clock: d
     live = released.live.get("live")
     days = project.windows(name).summaries()
     moment = now or _newest(days, clock)
-    incidents = [one for one in project.incidents(name).all() if one.active]
-    closed = [one for one in project.incidents(name).all() if one.confirmed is not None]
+    known = project.incidents(name).all()
+    incidents = [one for one in known if one.active]
+    closed = [one for one in known if one.confirmed is not None]
     logged = [one for one in days if one["source"] == "log"]
     live_entry = next(
         (one for one in reversed(journal.entries()) if one.version == live and one.channel == "live"), None
@@ -92,8 +94,8 @@ def status(project: Project, name: str, *, now: datetime | None = None, clock: d
         sentence=_sentence(state, name, live, logged, incidents, moment),
         now=iso(moment),
         live={"version": live, "since": live_entry.at, "by": live_entry.actor} if live_entry else None,
-        requests=_requests(logged),
-        score=_score(days),
+        requests=_requests(logged, known),
+        score=_score([one for one in days if one.get("score")], known),
         quality={"metric": None, "labelled_share": None, "note": "outcomes are not joined yet"},
         incidents=incidents,
         why_confirmed={"confirmed": sum(1 for one in closed if one.confirmed), "of": len(closed)},
@@ -159,26 +161,36 @@ def _sentence(
     return f"Healthy: {live} answers as it did; the last window, {logged[-1]['day']}, raised no alarm"
 
 
-def _requests(logged: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def usual(
+    days: Sequence[Mapping[str, Any]], incidents: Sequence[Incident], of: Callable[[Mapping[str, Any]], float]
+) -> tuple[float, float] | None:
+    """Least and most of a figure over the 28 windows before the last, days of any incident left out.
+
+    An incident must not make itself usual. None where no such window is known.
+    """
+    calm = [of(one) for one in days[:-1] if not _troubled(one["day"], incidents)][-USUAL_WINDOWS:]
+    return (min(calm), max(calm)) if calm else None
+
+
+def _troubled(day: str, incidents: Sequence[Incident]) -> bool:
+    return any(one.since[:10] <= day and (day < one.until[:10] or not one.until) for one in incidents)
+
+
+def _requests(logged: Sequence[Mapping[str, Any]], incidents: Sequence[Incident]) -> dict[str, Any]:
     if not logged:
-        return {"day": None, "rows": 0, "usual_low": None, "usual_high": None}
-    usual = sorted(int(one["rows"]) for one in logged[-1 - EXPECTED_FROM : -1])
+        return {"day": None, "rows": 0, "refused": 0, "usual_low": None, "usual_high": None}
+    low, high = usual(logged, incidents, lambda one: int(one["rows"])) or (None, None)
     return {
         "day": logged[-1]["day"],
         "rows": logged[-1]["rows"],
-        "usual_low": usual[0] if usual else None,
-        "usual_high": usual[-1] if usual else None,
         "refused": logged[-1].get("refused", 0),
+        "usual_low": low,
+        "usual_high": high,
     }
 
 
-def _score(days: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    scored = [one["score"]["mean"] for one in days if one.get("score")]
+def _score(scored: Sequence[Mapping[str, Any]], incidents: Sequence[Incident]) -> dict[str, Any]:
     if not scored:
         return {"mean": None, "usual_low": None, "usual_high": None}
-    usual = sorted(scored[-1 - EXPECTED_FROM : -1])
-    return {
-        "mean": scored[-1],
-        "usual_low": usual[0] if usual else None,
-        "usual_high": usual[-1] if usual else None,
-    }
+    low, high = usual(scored, incidents, lambda one: float(one["score"]["mean"])) or (None, None)
+    return {"mean": scored[-1]["score"]["mean"], "usual_low": low, "usual_high": high}

@@ -12,14 +12,13 @@ from .. import charts, notes
 from ..incidents import Incident
 from ..model import shelf
 from ..project import Project
-from ..status import WORDS, Status, status
+from ..status import USUAL_WINDOWS, WORDS, Status, status, usual
 from . import timeline, words
 from .http import Request, Response
 from .rendering import drawn, render
 
 SPANS = {"30": 30, "90": 90, "365": 365}
 DEFAULT_SPAN = "90"
-USUAL_WINDOWS = 28
 MOVED = 8
 TABLE_DAYS = 14
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
@@ -117,7 +116,7 @@ def likely(incident: Incident) -> dict[str, Any] | None:
 def numbers(found: Status, incidents: Sequence[Incident], training: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """Requests, refused, score, quality: the newest value, its usual range, the last windows.
 
-    Usual is what the last 28 windows outside any incident had: an incident must not make itself usual.
+    Usual is what the last 28 windows outside any incident had (`status.usual`).
     """
     logged = [one for one in found.days if one["source"] == "log"]
     scored = [one for one in found.days if one.get("score")]
@@ -162,21 +161,16 @@ def _series(days: Sequence[Mapping[str, Any]], incidents: Sequence[Incident], of
     if not days:
         return {"value": None, "usual": None, "word": "", "series": []}
     newest = of(days[-1])
-    calm = [of(one) for one in days[:-1] if not _troubled(one["day"], incidents)][-USUAL_WINDOWS:]
-    usual = [min(calm), max(calm)] if calm else None
+    span = usual(days, incidents, of)
     word = ""
-    if usual is not None:
-        word = "above usual" if newest > usual[1] else "below usual" if newest < usual[0] else "as usual"
+    if span is not None:
+        word = "above usual" if newest > span[1] else "below usual" if newest < span[0] else "as usual"
     return {
         "value": newest,
-        "usual": usual,
+        "usual": list(span) if span else None,
         "word": word,
         "series": [of(one) for one in days[-USUAL_WINDOWS - 1 :]],
     }
-
-
-def _troubled(day: str, incidents: Sequence[Incident]) -> bool:
-    return any(one.since[:10] <= day and (day < one.until[:10] or not one.until) for one in incidents)
 
 
 def moved(days: Sequence[Mapping[str, Any]], zone: tzinfo) -> dict[str, Any]:
