@@ -25,7 +25,7 @@ FLOORS: list[set[str]] = [
     {"metrics"},
     {"encoding", "flights", "gate", "journal", "learners", "notes", "profiles", "requests", "targets", "versions"},
     {"checks", "fingerprints", "infer", "shift"},
-    {"data", "incidents", "model", "predictions", "windows"},
+    {"data", "incidents", "model", "predictions", "retention", "windows"},
     {"observations", "project"},
     {"history", "replay"},
     {"building", "doctor", "initialise", "releases", "score", "serve", "status", "train", "why"},

@@ -7,7 +7,7 @@ import struct
 import subprocess
 import sys
 import zlib
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from middlewatch import predictions, spool
 from middlewatch.errors import OutOfReach, UsageError
 from middlewatch.predictions import Record, Refusal
+from middlewatch.retention import expire_log
 from middlewatch.store import Store
 
 NOW = datetime(2026, 11, 22, 2, 30, tzinfo=UTC)
@@ -484,3 +485,14 @@ def test_extreme_event_times(folder: Path, store: Store) -> None:
     assert predictions.read(store, folder, "delay").height == 3
     got = predictions.read(store, folder, "delay", since=datetime(9999, 1, 1, tzinfo=UTC))
     assert got["mw.key"].to_list() == ["K1"]
+
+
+def test_expired_days_go_whole_and_only_they(tmp_path: Path) -> None:
+    store = Store.open("store", base=tmp_path)
+    row = pl.DataFrame({"x": [1.0], "mw.score": [0.5], "mw.version": ["v1"]})
+    for day in (1, 2, 3):
+        predictions.write_batch(store, "m", row, now=datetime(2026, 1, day, tzinfo=UTC))
+    assert expire_log(store, "m", date(2026, 1, 3)) == 2
+    left = predictions.read(store, None, "m", since=None, until=None)
+    assert left["mw.received"].dt.day().to_list() == [3]
+    assert expire_log(store, "m", date(2026, 1, 3)) == 0

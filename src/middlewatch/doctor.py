@@ -56,6 +56,8 @@ def doctor(project: Project, *, now: datetime) -> Checked:
     found = [_environment(), *_store(project), _disk(project, now)]
     for name in project.config.models:
         found += _model(project, name, now)
+    for setting in project.config.idle():
+        found.append(Check(name=setting, outcome="warn", detail="set, and nothing acts on it yet", fix="take it out"))
     return Checked(found, list(project.config.origins.items()))
 
 

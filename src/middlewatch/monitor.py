@@ -27,8 +27,10 @@ from .journal import Journal
 from .observations import predicted_columns
 from .profiles import ColumnSpec, Profile, ProfileSpec, merge, profile
 from .replay import Replayer, disagreement, load
+from .retention import expire_log
 from .shift import LABEL, SCORE, Facts, Reading, Verdict, Watch
 from .times import day_bounds, iso
+from .windows import KEEP_HOURS_DAYS
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
@@ -135,6 +137,9 @@ def judge(
         return Judged(windows=[], incidents=[], built=len(built), notes=_notes(project, units))
     run = _Run(project, name, units, pending, now=now)
     run.judge()
+    expire_log(project.store, name, now.date() - timedelta(days=project.config.store.keep_log_days))
+    # By event time: replayed history is as young as its own newest day.
+    windows.expire(units[-1].days[-1].day - timedelta(days=KEEP_HOURS_DAYS))
     return Judged(
         windows=run.done,
         incidents=[incidents.get(n) for n in sorted(run.touched)],

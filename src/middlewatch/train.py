@@ -123,6 +123,7 @@ def train(
     where too few rows are left to learn from, TableError and NotFound for a source that is not there.
     """
     started = time.perf_counter()
+    _own_code(project, name)
     schema = project.schema(name)
     snapshot = take_snapshot(project, name, source, now=now, actor=actor, progress=progress)
     if not snapshot.ok and not force:
@@ -176,6 +177,16 @@ def train(
         left_out=list(snapshot.manifest["left_out"]),
         notes=notes,
     )
+
+
+def _own_code(project: Project, name: str) -> None:
+    settings = project.settings(name)
+    if settings.train or settings.files:
+        raise ConfigError(
+            "training with code of your own is not there yet",
+            where=f"[models.{name}] train and files in {project.config.path.name}",
+            fix="take both lines out to train the default model",
+        )
 
 
 def take_snapshot(

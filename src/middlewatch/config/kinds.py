@@ -16,7 +16,10 @@ from ..times import parse_duration, zone_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What is known of one setting. `default` and `example` are as in TOML; None: the setting may be left out."""
+    """What is known of one setting. `default` and `example` are as in TOML; None: the setting may be left out.
+
+    `later` is a setting that is read and checked, and that nothing acts on yet: `doctor` says so where it is set.
+    """
 
     kind: str
     help: str
@@ -26,6 +29,7 @@ class Setting:
     choices: tuple[str, ...]
     least: float | None
     most: float | None
+    later: bool = False
 
 
 class Wrong(Exception):

@@ -23,16 +23,18 @@ def _setting(
     choices: tuple[str, ...] = (),
     least: float | None = None,
     most: float | None = None,
+    later: bool = False,
 ) -> Any:
     known = Setting(
         kind=kind,
-        help=help,
+        help=f"{help} (nothing acts on it yet)" if later else help,
         default=default,
         example=default if example is None else example,
         unit=unit,
         choices=choices,
         least=least,
         most=most,
+        later=later,
     )
     value = None if default is None else READERS[kind](default, known)
     return field(default=value, metadata={"setting": known})
@@ -57,7 +59,9 @@ class Gate:
 class Retrain:
     """`[models.NAME.retrain]`"""
 
-    schedule: str | None = _setting("cron line", None, "when; left out: never by itself", example="0 4 * * 1")
+    schedule: str | None = _setting(
+        "cron line", None, "when; left out: never by itself", example="0 4 * * 1", later=True
+    )
     promote: str = _setting("choice", "ask", "whether what passed the gate waits for a person", choices=("ask", "auto"))
 
 
@@ -66,9 +70,7 @@ class ModelConfig:
     """`[models.NAME]`. A model without `source` is served elsewhere and watched through `import`."""
 
     name: str
-    source: str | None = _setting(
-        "text", None, 'a file, folder, glob or bucket, or a function: "train.py:load"', example="data.parquet"
-    )
+    source: str | None = _setting("text", None, "a file, folder or glob, or one in a bucket", example="data.parquet")
     target: str | None = _setting("text", None, "the column to predict", example="late")
     task: str | None = _setting(
         "choice",
@@ -80,10 +82,10 @@ class ModelConfig:
     time: str | None = _setting("text", None, "the column with the time of each row", example="time_hour")
     key: str | None = _setting("text", None, "the column with your own id of each row", example="flight_id")
     train: str | None = _setting(
-        "text", None, "your own code: load, features, train, score; every one optional", example="train.py"
+        "text", None, "your own code: load, features, train, score; every one optional", example="train.py", later=True
     )
     files: tuple[str, ...] = _setting(
-        "list of texts", [], "lookups that features() reads: copied and pinned with the version"
+        "list of texts", [], "lookups that features() reads: copied and pinned with the version", later=True
     )
     threshold: float = _setting("number", 0.5, "binary: a score from here on is a yes", least=0, most=1)
     gate: Gate = field(default_factory=Gate, metadata={"group": Gate, "help": "what a new version must pass"})
@@ -109,7 +111,10 @@ class Alerts:
     """`[alerts]`"""
 
     to: tuple[str, ...] = _setting(
-        "list of addresses", ["env:MIDDLEWATCH_SLACK"], "where incidents go; a variable that is not set is left out"
+        "list of addresses",
+        ["env:MIDDLEWATCH_SLACK"],
+        "where incidents go; a variable that is not set is left out",
+        later=True,
     )
 
 
@@ -135,7 +140,9 @@ class StoreConfig:
 
     url: str = _setting("text", ".middlewatch", "a folder, or s3://bucket/prefix, gs://..., az://...; may be shared")
     keep_log_days: int = _setting("whole number", 90, "how long logged predictions are kept", unit="days", least=1)
-    keep_data: int = _setting("whole number", 12, "snapshots kept per model that no kept version needs", least=1)
+    keep_data: int = _setting(
+        "whole number", 12, "snapshots kept per model that no kept version needs", least=1, later=True
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +160,17 @@ class Config:
     store: StoreConfig = field(default_factory=StoreConfig)
     path: Path = Path(FILE)
     origins: Mapping[str, str] = field(default_factory=dict)
+
+    def idle(self) -> list[str]:
+        """Dotted names of settings that somebody set and that nothing acts on yet."""
+        kinds = {"models": ModelConfig, "retrain": Retrain, "gate": Gate, **SECTIONS}
+        found = []
+        for dotted, origin in self.origins.items():
+            parts = dotted.split(".")
+            kind = kinds.get(parts[-2]) or ModelConfig
+            if origin != "default" and settings_of(kind)[parts[-1]].later:
+                found.append(dotted)
+        return found
 
 
 SECTIONS: Final[Mapping[str, type]] = {"monitor": Monitor, "alerts": Alerts, "serve": Serve, "store": StoreConfig}
