@@ -1,6 +1,6 @@
 """Does `why` name the right cause? Faults played over data sets, and clean windows that must stay silent.
 
-    python -m bench.faults [--rows 500,1000] [--clean 16] [--data flights,orders,seattle] [--json FILE] [--only WORD]
+    python bench/faults.py [--rows 500,1000] [--clean 12] [--data flights,orders,seattle] [--json FILE] [--only WORD]
 
 Fast path: windows go straight into `middlewatch.fingerprints`, without a server. Every fault is a function of
 the rows alone; which columns it hits is written per data set, the fingerprints know neither. The baseline is
@@ -557,7 +557,7 @@ def play(stream: Stream, size: int, clean: int, only: str, say: Callable[[str], 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     options.add_argument("--rows", default="500,1000")
-    options.add_argument("--clean", type=int, default=16, help="clean windows per data set and size")
+    options.add_argument("--clean", type=int, default=12, help="clean windows per data set and size")
     options.add_argument("--data", default="flights,orders,seattle")
     options.add_argument("--only", default="", help="faults whose name holds this")
     options.add_argument("--json", default="")

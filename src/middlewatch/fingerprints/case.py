@@ -144,7 +144,8 @@ class Case:
 
     `score` may be None (not our model): effects are then unknown. `threshold` turns scores of a binary model
     into decisions. `seed` drives every random draw, so that the same case gets the same answer. `whole` is False
-    where rows are a sample, of which repeated ones say nothing.
+    where rows are a sample, of which repeated ones say nothing. `stand_ins` are columns in which values were
+    drawn from the past: alone they look right, with the others they do not.
     """
 
     now: pl.DataFrame
@@ -153,6 +154,7 @@ class Case:
     threshold: float | None = None
     seed: int = 0
     whole: bool = True
+    stand_ins: frozenset[str] = frozenset()
 
     @property
     def kinds(self) -> Mapping[str, str]:

@@ -217,9 +217,6 @@ def _permuted(case: Case, column: str, past: CategoryPast, values: np.ndarray) -
     """No new name, yet shares and company say that names were exchanged, or that one took over another's rows."""
     if len(past.names) < 2 or len(past.names) > 60:
         return
-    tail = past.counted(list(values[len(values) // 2 :]))[:-1]
-    if np.any((tail == 0) & (past.shares.min(axis=0) * tail.sum() >= limits.LOST_EXPECTED)):
-        return  # a value is gone: lost, not exchanged
     for start in (0, len(values) // 2):
         rows = np.zeros(len(values), bool)
         rows[start:] = True
@@ -230,7 +227,9 @@ def _permuted(case: Case, column: str, past: CategoryPast, values: np.ndarray) -
         mapping = _assign(past, frequent, everything, fit, values[rows], int(rows.sum()))
         moved = {came: was for came, was in mapping.items() if came != was}
         if len(moved) >= 2 and _closed(moved) and len(mapping) >= 0.7 * len(frequent):
-            yield _permutation(case, column, values, moved)
+            found = _permutation(case, column, values, moved)
+            if set(moved) <= set(values[found.affected]):  # else a value is gone: lost, not exchanged
+                yield found
             return
 
 
@@ -252,6 +251,11 @@ def _permutation(case: Case, column: str, values: np.ndarray, moved: dict[str, s
     place = locate(case, evidence, exclude={column}) or Place(rows, int(np.argmax(rows)), None, 0.0)
     affected = rows & place.mask
     shown = ", ".join(f'"{came}" means "{was}"' for came, was in list(moved.items())[:3])
+    # Shares alone wander; what stands beside the values in their rows does not.
+    company = float((likelihood[at, there] - likelihood[at, here])[affected].mean()) if affected.any() else 0.0
+    gain = float(evidence[affected].mean()) if company >= limits.GAIN else 0.0
+    if not likelihood.any() and case.shape(column) > limits.BEYOND:
+        gain = float(evidence[affected].mean())
 
     def holds(part: Mask) -> bool:
         return (
@@ -266,11 +270,11 @@ def _permutation(case: Case, column: str, values: np.ndarray, moved: dict[str, s
         words=f"has its values exchanged ({shown}{', ...' if len(moved) > 3 else ''})",
         affected=affected,
         place=place,
-        strength=float(np.exp(min(float(np.mean(evidence[affected])), 5.0))) if affected.any() else 0.0,
+        strength=float(np.exp(min(gain, 5.0))),
         undo=put_words(column, affected, moved),
         holds=holds,
         exact=True,
-        crisp=float(np.mean(evidence[affected])) > limits.GAIN if affected.any() else False,
+        crisp=company >= limits.GAIN,
         fix=f"map back: {shown}",
         proof=f"mapped back, shares and company of {column} are as always",
         facts={"mapping": moved},

@@ -13,7 +13,7 @@ import numpy as np
 from . import thresholds as limits
 from .candidate import Candidate, percent, plain, put_draws, rate_holds
 from .case import NUMBERS, WORDS, Case
-from .history import Mask, NumberPast
+from .history import Mask, NumberPast, sustained
 from .places import locate_hits
 
 SENTINELS = frozenset(
@@ -57,11 +57,13 @@ def _number(case: Case, column: str) -> Iterator[Candidate]:
         if found is None:
             continue
         place, present, base = found
-        if present >= limits.PRESENT and place.rows <= limits.SPIKE_BEYOND * past.longest_run:
+        if present >= limits.PRESENT and place.rows <= limits.STANDS * past.longest_run:
             continue  # it has stood still as long before
-        burst = base if filled or sentinel or present >= limits.PRESENT else max(base, past.worst_burst(place.rows))
-        if present < limits.PRESENT and not (filled or sentinel) and present <= limits.SPIKE_BEYOND * burst:
-            continue  # values of this column are known to come in such bursts
+        burst = base
+        if not (filled or sentinel or present >= limits.PRESENT):
+            burst = max(base, past.worst_sustained(place.rows))
+            if sustained(hits[place.mask]) <= limits.BEYOND * burst + limits.RATE_FLOOR:
+                continue  # values of this column are known to come in such bursts
         affected = hits & place.mask
         shown, share = plain(value), percent(float(affected.mean()))
         signs = (("constant", present >= limits.PRESENT), ("nulls_filled", filled), ("sentinel", sentinel))
@@ -103,7 +105,7 @@ def _filled(case: Case, column: str, past: NumberPast, gained: float) -> bool:
 
 def _far(past: NumberPast, value: float) -> bool:
     """Outside everything seen, by more than a little; or a well-known stand-in that was never seen."""
-    reach = limits.FAR * max(past.high - past.low, 1e-12)
+    reach = (limits.FAR if value in SENTINELS else limits.OUT) * max(past.high - past.low, 1e-12)
     outside = not past.low - reach <= value <= past.high + reach
     known = value in SENTINELS and not bool(past.seen(np.array([value]))[0])
     return outside or (known and not past.low <= value <= past.high)

@@ -93,8 +93,8 @@ class NumberPast:
         at = np.minimum(np.searchsorted(distinct, values), len(distinct) - 1)
         return np.where(distinct[at] == values, top[at], 0.0)
 
-    def worst_burst(self, length: int) -> float:
-        """The largest share of any stretch of `length` rows that one not always frequent value ever took."""
+    def worst_sustained(self, length: int) -> float:
+        """The largest share that one not always frequent value ever kept up over a stretch of `length` rows."""
         if length not in self._bursts:
             worst = 0.0
             distinct = self.lattice
@@ -104,8 +104,11 @@ class NumberPast:
                     continue
                 values, counts = np.unique(one, return_counts=True)
                 counts = counts * rare[np.searchsorted(distinct, values)]
-                for at in np.argsort(-counts, kind="stable")[:3]:
-                    worst = max(worst, worst_stretch([one == values[at]], length) if counts[at] else 0.0)
+                starts = np.unique(np.linspace(0, max(len(one) - length, 0), 5).astype(np.int64))
+                for at in np.argsort(-counts, kind="stable")[:4]:
+                    hits = one == values[at]
+                    parts = [sustained(hits[start : start + length]) for start in starts]
+                    worst = max(worst, *parts) if counts[at] else worst
             self._bursts[length] = worst
         return self._bursts[length]
 
@@ -252,6 +255,12 @@ def worst_stretch(past_hits: Sequence[Mask], length: int) -> float:
         sums = np.concatenate([[0], np.cumsum(hits)])
         worst = max(worst, float((sums[size:] - sums[:-size]).max()) / size)
     return worst
+
+
+def sustained(hits: Mask) -> float:
+    """The share of hits that most of 8 blocks keep up: a burst has a high share in few blocks, a fill in all."""
+    shares = [float(block.mean()) for block in np.array_split(hits, 8) if len(block)]
+    return float(np.quantile(shares, 0.25)) if shares else 0.0
 
 
 def edges_of(pooled: Floats, bins: int) -> Floats:

@@ -31,7 +31,9 @@ def association(a: Ints, b: Ints) -> float:
 
 def fingerprints(case: Case) -> Iterator[Candidate]:
     # A column whose own distribution changed is another fingerprint's business.
-    columns = [c for c in case.columns(NUMBERS | {"category"}) if case.shape(c) <= limits.BEYOND]
+    columns = [
+        c for c in case.columns(NUMBERS | {"category"}) if case.shape(c) <= limits.BEYOND and c not in case.stand_ins
+    ]
     window = case.history.pooled["mw.window"].to_numpy()
     sample = window % max(len(case.history.windows) // 4, 1) == 0
     ends = np.searchsorted(window, np.arange(len(case.history.windows) + 1))

@@ -89,8 +89,8 @@ class _Fit:
 
     @property
     def outside(self) -> float:
-        """Share of the affected values outside everything seen."""
-        return float(self.past.outside(self.values[self.affected]).mean())
+        """Share of the affected values far outside everything seen."""
+        return float(self.past.outside(self.values[self.affected], limits.OUT).mean())
 
     @property
     def apart(self) -> float:
@@ -164,7 +164,7 @@ def _matched(values: Floats, tried: Map, past: NumberPast) -> float | None:
     tolerance = _tolerance(values, tried)
     zero = (values == 0) & (tried.offset == 0)
     values = values[~zero]
-    if len(values) < limits.RATE_ROWS:
+    if len(values) < limits.RATE_ROWS or len(np.unique(values)) < limits.LATTICE_DISTINCT:
         return None
     back = (values - tried.offset) / tried.slope
     control = max(float(past.seen(back * (1 + wrong), tolerance).mean()) for wrong in (0.011, -0.017, 0.037))
@@ -180,7 +180,7 @@ def _good(fit: _Fit, past: NumberPast, reach: float) -> bool:
         came = np.unique(fit.values[fit.affected])
         matched = _matched(came, fit.map, past)
         agree = matched is not None and matched >= limits.LATTICE_MATCH * (1.0 - float(np.median(past.novelty)))
-        return known and agree and past.chance < 0.25 and len(came) >= limits.LATTICE_DISTINCT
+        return known and agree and past.chance < 0.25
     if fit.map.form == "already_scaled":
         return float((~past.seen(fit.values[fit.affected])).mean()) > limits.SLICE
     if fit.map.named and fit.matched is not None:

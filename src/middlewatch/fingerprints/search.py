@@ -69,6 +69,8 @@ def search(case: Case) -> Search:
         done.add((cause.kind, *cause.columns))
         (causes if cause.effect.matters else harmless).append(cause)
         current = candidate.undo(current)
+        if not candidate.exact:
+            current = replace(current, stand_ins=current.stand_ins | set(candidate.columns))
         if current.rows < limits.MIN_ROWS or len(current.history.windows) < limits.MIN_PAST:
             break
     if not causes:

@@ -48,8 +48,8 @@ LATTICE_NOVELTY: Final = 0.2
 """A column whose own past windows bring more than this share of values never seen elsewhere has no lattice."""
 LATTICE_MATCH: Final = 0.9
 """Share of the usual match rate that values must reach after the right inverse."""
-LATTICE_DISTINCT: Final = 8
-"""Distinct values that must agree where rows were picked one by one: one stray value fits some map always."""
+LATTICE_DISTINCT: Final = 6
+"""Distinct values that must agree: one or two stray values always fit some map."""
 LATTICE_CONTROL: Final = 0.5
 """Where slightly wrong factors match this share of values too, the lattice is too dense to prove anything."""
 
@@ -59,15 +59,16 @@ LOST_EXPECTED: Final = 12
 (a Poisson count of 12 is zero once in 160,000 windows)."""
 NEW_SHARE: Final = 0.025
 """A category never seen before is a cause from this share of rows on; under it, it is everyday life."""
-SPIKE_BEYOND: Final = 2.0
-"""An ordinary value must take this many times the share of any burst of one value in the past: half a day of fog
-is a record too, and no fault."""
+STANDS: Final = 2.0
+"""A constant must last this many times the longest run of one value in the past: calms and nights last too."""
 FREQUENT: Final = 0.25
 """A value with more than this share of the past is no burst but how the column is."""
 SPIKE_SHARE: Final = 0.02
 """Share of rows that one value must gain before it is a spike."""
 FAR: Final = 0.05
-"""How far outside everything seen (as a share of its range) a repeated value is called a sentinel."""
+"""How far outside everything seen (as a share of its range) is more than a record."""
+OUT: Final = 0.15
+"""How far outside everything seen a repeated value is a sentinel, and nearly all values prove another unit."""
 VERY_FAR: Final = 0.5
 """Half a range outside everything seen: where nature makes records often, it does not make such ones."""
 GRID: Final = 0.995

@@ -96,17 +96,22 @@ def _joined(project: Project, span: Span, cause: Cause) -> Cause:
     """The cause with the nearest event at or before its onset: it coincides, it is not blamed."""
     if cause.event or cause.since is None:
         return cause
-    if (
-        cause.slice is not None
-        and cause.slice[0] == "mw.caller"
-        and cause.slice[1] not in span.past_callers
-        and span.past_callers
-    ):
-        return replace(cause, event=f"first seen from caller {cause.slice[1]}")
+    callers = _callers(span, cause)
+    if len(callers) == 1 and span.past_callers and not callers & span.past_callers:
+        return replace(cause, event=f"first seen from caller {next(iter(callers))}")
     near = notes.all(project.store, since=cause.since - EVENT_REACH, until=cause.since + timedelta(minutes=5))
     return (
         replace(cause, event=f'coincides with the note "{near[-1].text[:80]}" ({near[-1].at[:16]}Z)') if near else cause
     )
+
+
+def _callers(span: Span, cause: Cause) -> set[str]:
+    """Who sent the affected rows."""
+    if cause.slice is not None and cause.slice[0] == "mw.caller":
+        return {cause.slice[1]}
+    if len(cause.affected) != span.rows.height or "mw.caller" not in span.rows.columns:
+        return set()
+    return {str(one) for one in span.rows["mw.caller"].filter(pl.Series(cause.affected)).unique()}
 
 
 def _events(project: Project, span: Span) -> list[str]:
