@@ -437,7 +437,8 @@ class _Run:
         if facts["peak"] >= incident.paged + np.log(2):
             facts["paged"] = facts["peak"]
         if joined:
-            top = [*incident.top, *(one.to_dict() for one in joined)]
+            known = {(one["column"], one["channel"]) for one in incident.top}
+            top = [*incident.top, *(one.to_dict() for one in joined if (one.column, one.channel) not in known)]
             facts |= {**_about(top), "top": top[:MOST_CHANNELS]}
         self.active[n] = self.incidents.add(n, "update", at=self.now, actor=ACTOR, **facts)
         self.touched.add(n)

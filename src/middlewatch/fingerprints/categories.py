@@ -69,7 +69,7 @@ def _unseen(case: Case, column: str, past: CategoryPast, values: np.ndarray, new
             holds=rate_holds(affected, share, base),
             exact=True,
             crisp=base < 0.05,
-            fix=f"map {shown} back",
+            fix="map " + ", ".join(f'"{came}" to "{was}"' for came, was in list(mapping.items())[:3]),
             proof=f"named back, {column} is inside its history",
             facts={"mapping": mapping},
         )

@@ -143,7 +143,11 @@ def _both(a: Candidate, b: Candidate) -> Candidate:
 
 def _test(case: Case, whole: Case, candidate: Candidate) -> Cause | None:
     """The candidate as a cause with its confidence, or None where a test fails."""
-    if candidate.strength < limits.BEYOND or not in_parts(candidate.place, candidate.holds):
+    if (
+        not candidate.affected.any()
+        or candidate.strength < limits.BEYOND
+        or not in_parts(candidate.place, candidate.holds)
+    ):
         return None
     after = candidate.undo(case)
     if after.rows < limits.MIN_ROWS:
