@@ -62,7 +62,7 @@ def _number(case: Case, column: str) -> Iterator[Candidate]:
         burst = base
         if not (filled or sentinel or present >= limits.PRESENT):
             burst = max(base, past.worst_sustained(place.rows))
-            if sustained(hits[place.mask]) <= limits.BEYOND * burst + limits.RATE_FLOOR:
+            if sustained(hits[place.mask]) <= limits.STANDS * burst + limits.RATE_FLOOR:
                 continue  # values of this column are known to come in such bursts
         affected = hits & place.mask
         shown, share = plain(value), percent(float(affected.mean()))

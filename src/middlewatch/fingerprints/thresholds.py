@@ -60,7 +60,8 @@ LOST_EXPECTED: Final = 12
 NEW_SHARE: Final = 0.025
 """A category never seen before is a cause from this share of rows on; under it, it is everyday life."""
 STANDS: Final = 2.0
-"""A constant must last this many times the longest run of one value in the past: calms and nights last too."""
+"""A constant must last this many times the longest run of one value in the past, and a default be kept up by this
+many times the share: half a day of fog, a calm night are records too, and no faults."""
 FREQUENT: Final = 0.25
 """A value with more than this share of the past is no burst but how the column is."""
 SPIKE_SHARE: Final = 0.02
