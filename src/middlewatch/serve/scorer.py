@@ -29,6 +29,8 @@ __all__ = ["Answer", "Ids", "Journalist", "Scorer"]
 
 _ROWS = msgspec.json.Decoder(list[msgspec.Raw])
 _SECOND = 1_000_000
+WHOLE = 20
+NOTED = 500
 
 
 class Answer(msgspec.Struct, gc=False):
@@ -69,15 +71,18 @@ class Ids:
 
 
 class Journalist:
-    """Where the scorers of one model write: the log, and the bounded evidence of refused requests."""
+    """Where the scorers of one model write: the log, and the bounded evidence of refused requests.
 
-    def __init__(self, log: Spool, refused: Spool, ids: Ids, *, kept_per_second: int = 20) -> None:
+    Of each second's refusals the first WHOLE are kept with their bodies, those up to NOTED without: a client gone
+    wrong is counted in full, a flood costs some 100 KB a second at most. What is beyond is only counted in metrics.
+    """
+
+    def __init__(self, log: Spool, refused: Spool, ids: Ids) -> None:
         self.log = log
         self.refused = refused
         self.ids = ids
         self.kept = 0
         self.dropped = 0
-        self._limit = kept_per_second
         self._second = 0
         self._in_second = 0
 
@@ -86,12 +91,15 @@ class Journalist:
         ident = self.ids.next(received)
         if received // _SECOND != self._second:
             self._second, self._in_second = received // _SECOND, 0
-        if self._in_second >= self._limit:
+        self._in_second += 1
+        if self._in_second > NOTED:
             self.dropped += 1
             return ident
-        self._in_second += 1
+        noted = make(ident)
+        if self._in_second > WHOLE:
+            noted.raw = b""
         try:
-            self.refused.append(head, frame_of(make(ident)), received=received)
+            self.refused.append(head, frame_of(noted), received=received)
             self.kept += 1
         except OutOfReach:
             self.dropped += 1  # the caller's error stays the answer; what is lost is counted
