@@ -627,10 +627,10 @@ def play_harmless(fault: Fault, case: fingerprints.Case, tally: Tally, say: Say)
         say(f"  NO EFFECT {case.rows} {fault.name}: {one.confidence} {one.kind}/{one.form} {one.columns}")
 
 
-def play(stream: Stream, size: int, clean: int, only: str, say: Say) -> Tally:
+def play(stream: Stream, size: int, clean: int, only: str, seed: int, say: Say) -> Tally:
     """All faults of a stream, each on its own window, from the start and from the middle; and clean windows."""
     tally: Tally = defaultdict(list)
-    drawn = list(windows(stream, size, max(len(stream.faults), clean), seed=size))
+    drawn = list(windows(stream, size, max(len(stream.faults), clean), seed=size + seed))
     histories = [fingerprints.History(past, stream.kinds) for _, past in drawn]
     for k in range(0 if only else clean):
         play_clean(fingerprints.Case(drawn[k][0], histories[k], stream.score, stream.threshold), tally, say)
@@ -676,6 +676,7 @@ def main() -> None:
     options.add_argument("--clean", type=int, default=12, help="clean windows per data set and size")
     options.add_argument("--data", default="flights,orders,seattle")
     options.add_argument("--only", default="", help="faults whose name holds this")
+    options.add_argument("--seed", type=int, default=0, help="other windows")
     options.add_argument("--json", default="")
     options.add_argument("--quiet", action="store_true", help="the table alone")
     given = options.parse_args()
@@ -686,7 +687,7 @@ def main() -> None:
         stream = STREAMS[name]()
         for size in (int(one) for one in given.rows.split(",")):
             lines: list[str] = []
-            tally = play(stream, size, given.clean, given.only, lines.append)
+            tally = play(stream, size, given.clean, given.only, given.seed, lines.append)
             print(shown(name, size, tally), words(tally), *([] if given.quiet else lines), sep="\n", flush=True)
             for key, values in tally.items():
                 everything[key] += values

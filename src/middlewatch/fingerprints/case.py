@@ -42,6 +42,13 @@ class History:
         self._codes: dict[str, Ints] = {}
         self._raw: dict[str, list[Any]] = {}
         self._slices: dict[tuple[str, str], list[Mask]] = {}
+        self._kept: dict[tuple[Any, ...], Any] = {}
+
+    def kept(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+        """What `make` gives, made once a history."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
 
     def raw(self, column: str) -> list[Any]:
         """Values by window, row by row: float64 with NaN for numbers, objects (text or None) for words."""

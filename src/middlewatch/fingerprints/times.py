@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -32,6 +33,10 @@ def _distinct(values: np.ndarray) -> int:
     return len(np.unique(known if known.dtype == np.float64 else known.astype(str)))
 
 
+def _each_distinct(windows: Sequence[np.ndarray], start: float) -> list[int]:
+    return [_distinct(one[int(start * len(one)) :]) for one in windows]
+
+
 def _stale(case: Case, column: str) -> Iterator[Candidate]:
     values = case.numbers(column) if case.kinds[column] in NUMBERS else np.array(case.words(column), object)
     for start in (0.0, 0.25, 0.5, 0.75):
@@ -39,9 +44,8 @@ def _stale(case: Case, column: str) -> Iterator[Candidate]:
         if len(rows) < max(2 * span(case), limits.MIN_ROWS):
             continue
         now = _distinct(rows)
-        before = [
-            _distinct(one[int(start * len(one)) :]) for one in case.history.raw(column) if len(one) >= 0.8 * case.rows
-        ]
+        whole = [one for one in case.history.raw(column) if len(one) >= 0.8 * case.rows]
+        before = case.history.kept(("distinct", column, start, len(whole)), partial(_each_distinct, whole, start))
         if len(before) < limits.MIN_PAST or min(before) < 6 or not 1 < now <= min(before) / limits.STALE:
             continue
         if not _familiar(case, column, rows):
