@@ -72,7 +72,7 @@ def diagnosis(one: Incident) -> dict[str, Any] | None:
         "ruled_out": _lines(one.why.get("ruled_out")),
         "not_seen": _lines(one.why.get("not_seen")),
         # The first cause's fix has its own line.
-        "next": str(one.why.get("next") or "").removeprefix(causes[0]["fix"] if causes else "").lstrip("; "),
+        "next": str(one.why.get("next") or "").removeprefix(causes[0]["fix"] if causes else "").lstrip("; ").removeprefix("or ").strip(),
     }
 
 
