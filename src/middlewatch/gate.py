@@ -20,6 +20,9 @@ SHIFT_LIMIT = 0.5
 
 Verdict = dict[str, Any]
 
+# Metrics in the target's own unit: what may be lost of them is a share of the live version's, not an amount.
+IN_UNITS = ("rmse", "mae")
+
 # Checks that need no other version.
 ALONE = ("beats_baseline", "finite", "same_twice", "latency")
 
@@ -67,13 +70,14 @@ def against(
 ) -> list[Verdict]:
     """What is compared with the live version, on the same rows that neither was trained on."""
     new = sorted(set(challenger_inputs) - set(champion_inputs))
+    allowed = drop_at_most * abs(comparison.champion) if comparison.metric in IN_UNITS else drop_at_most
     return [
         verdict(
             "not_worse",
-            comparison.gain >= -drop_at_most,
+            comparison.gain >= -allowed,
             f"{comparison.metric} {comparison.champion:.4g} -> {comparison.challenger:.4g} on {comparison.rows:,} rows "
             f"(gain {comparison.gain:+.4g}, 95 % {comparison.low:+.4g} to {comparison.high:+.4g}; "
-            f"a drop of {drop_at_most:g} is allowed)",
+            f"a drop of {allowed:.4g} is allowed)",
             champion=comparison.champion,
             challenger=comparison.challenger,
         ),

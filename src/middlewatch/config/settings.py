@@ -51,7 +51,9 @@ class Gate:
         example="auc",
         choices=("auc", "log_loss", "brier", "accuracy", "rmse", "mae", "r2"),
     )
-    drop_at_most: float = _setting("number", 0.002, "how much worse than the live version may pass", least=0)
+    drop_at_most: float = _setting(
+        "number", 0.002, "how much worse than the live version may pass; of rmse and mae a share of it", least=0
+    )
     latency_us: float = _setting("number", 1000, "the slowest score of one row that passes", unit="µs", least=1)
 
 
