@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from middlewatch.cli import main
+from middlewatch.cli.output import spark
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -183,3 +184,26 @@ def test_a_version_that_is_not_there_is_exit_2(run: Run, trained: Path) -> None:
     said = run("promote", "v12", "--project", str(trained))
     assert said.code == 2
     assert "v1" in said.err
+
+
+def test_an_even_column_is_drawn_with_even_bars() -> None:
+    """Bars of counts stand on zero: the noise of an even column does not look like a valley."""
+    assert set(spark([5000.0, 5001.0, 4999.0], low=0.0)) <= {"▇", "█"}
+    assert spark([0.0, 1.0, 4.0], low=0.0) == "▁▃█"
+
+
+def test_marks_are_refused_where_training_could_not_find_them_and_can_be_taken_back(run: Run, trained: Path) -> None:
+    from datetime import UTC, datetime
+
+    import middlewatch as mw
+
+    kept = mw.open(trained).project.incidents("loan")
+    n = str(kept.open(key="k", at=datetime.now(UTC), actor="me", facts={"since": "2025-01-01T00:00:00Z",
+                      "until": "2025-01-02T00:00:00Z", "title": "t"}).n)  # fmt: skip
+    where = ("--project", str(trained))
+    said = run("incidents", n, "mark-bad", "--where", "\"mw.caller\" = 'app'", *where)
+    assert (said.code, kept.get(int(n)).bad) == (2, ())
+    assert run("incidents", n, "mark-bad", *where).code == 0
+    assert len(kept.get(int(n)).bad) == 1
+    assert run("incidents", n, "unmark-bad", *where).code == 0
+    assert kept.get(int(n)).bad == ()

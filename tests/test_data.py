@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from middlewatch import data, tables
-from middlewatch.errors import NothingToDo
+from middlewatch.errors import NothingToDo, UsageError
 from middlewatch.schema import Column, Schema
 from middlewatch.store import Store
 
@@ -104,6 +104,19 @@ def test_marked_rows_are_left_out_and_counted(tmp_path: Path) -> None:
     assert expected.height > 0
     assert kept.rows == 20 - expected.height
     assert kept.manifest["left_out"][0]["rows"] == expected.height
+
+
+@pytest.mark.parametrize("where", ["\"mw.caller\" = 'mobile'", "c = 'a' AND (", "y + 1", "c > 5"])
+def test_a_mark_that_the_table_cannot_answer_is_refused_when_made_and_named_in_training(
+    tmp_path: Path, where: str
+) -> None:
+    with pytest.raises(UsageError):
+        data.check_slice(SCHEMA, where)
+    span = data.LeaveOut(NOW - timedelta(days=1), NOW + timedelta(days=1), where)
+    with pytest.raises(UsageError, match="marked bad") as caught:
+        keep(tmp_path, tables.from_frame(table()), [span])
+    assert "unmark-bad" in str(caught.value.fix)
+    data.check_slice(SCHEMA, "c = 'a' AND y > 3")
 
 
 def test_nothing_left_is_said(tmp_path: Path) -> None:

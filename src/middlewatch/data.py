@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Any
 
-from .errors import NothingToDo
+from .errors import NothingToDo, UsageError
 from .store import Store
 from .times import iso
 from .versions import Shelf
@@ -142,6 +142,13 @@ def frame(store: Store, model: str, version: str) -> pl.DataFrame:
     return pl.concat([pl.read_parquet(io.BytesIO(place.file(version, name))) for name in names])
 
 
+def check_slice(schema: Schema, where: str) -> None:
+    """Raise UsageError where `where` is no filter (polars SQL) over the columns of the model's own table."""
+    import polars as pl
+
+    _slice(schema.typed(pl.DataFrame(schema=dict.fromkeys(schema.names, pl.String))).frame, where)
+
+
 def profile(store: Store, model: str, version: str) -> Profile:
     """The stored profile of a data version."""
     from .profiles import Profile
@@ -169,12 +176,32 @@ def _without(
     facts: list[dict[str, Any]] = []
     keep = pl.Series([True]).new_from_index(0, table.height)
     for span in spans:
-        inside = pl.col(schema.time).is_between(span.since, span.until, closed="left")
-        expression = inside & pl.sql_expr(span.where) if span.where else inside
-        hit = typed.select(expression.fill_null(value=False)).to_series() & keep
+        hit = typed.select(pl.col(schema.time).is_between(span.since, span.until, closed="left")).to_series() & keep
+        if span.where:
+            hit &= _slice(typed, span.where)
+        hit = hit.fill_null(value=False)
         facts.append({"since": iso(span.since), "until": iso(span.until), "where": span.where, "rows": int(hit.sum())})
         keep &= ~hit
     return table.filter(keep), facts
+
+
+def _slice(typed: pl.DataFrame, where: str) -> pl.Series:
+    import polars as pl
+
+    try:
+        hit = typed.with_columns(pl.sql_expr(where).alias("mw.hit"))["mw.hit"]
+    except pl.exceptions.PolarsError as error:
+        why = str(error).partition("\n")[0]
+    else:
+        if hit.dtype == pl.Boolean:
+            return hit
+        why = "it says neither yes nor no of a row"
+    raise UsageError(
+        f"rows marked bad cannot be found in the table: {where}",
+        why=why,
+        fix="polars SQL over the table's own columns, such as: temp < 0 AND carrier = 'UA'; "
+        "middlewatch incidents N unmark-bad takes the marks of an incident back",
+    )
 
 
 def _column(values: pl.Series) -> dict[str, Any]:

@@ -230,7 +230,11 @@ class Handle:
         return kept.all() if every else kept.active()
 
     def answer_incident(self, number: int, act: str, **facts: Any) -> Incident:
-        """Acknowledge (`ack`), `silence`, `resolve`, or `mark_bad` an incident."""
+        """Acknowledge (`ack`), `silence`, `resolve`, `mark_bad` or `unmark_bad` an incident."""
+        if act == "mark_bad" and facts.get("where"):
+            from . import data
+
+            data.check_slice(self.project.schema(self.model), facts["where"])  # training must find these rows
         return self.project.incidents(self.model).add(number, act, at=self.clock(), actor=who(), **facts)
 
     def predictions(

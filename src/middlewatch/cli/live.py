@@ -174,7 +174,7 @@ def retrain(
 def incidents(
     call: Call,
     number: Annotated[int | None, typer.Argument(metavar="[N]")] = None,
-    act: Annotated[str | None, typer.Argument(metavar="[ack|silence|resolve|mark-bad]")] = None,
+    act: Annotated[str | None, typer.Argument(metavar="[ack|silence|resolve|mark-bad|unmark-bad]")] = None,
     cause: Annotated[str, typer.Option("--cause", help="With resolve: what it really was.")] = "",
     confirmed: Annotated[bool | None, typer.Option("--confirmed/--refuted", help="Was `why` right?")] = None,
     since: Since = None,
@@ -220,9 +220,10 @@ def _answer(handle: Any, number: int, act: str | None, *, cause: str, confirmed:
         return handle.answer_incident(number, "resolve", cause=cause, confirmed=confirmed)
     if act == "silence":
         return handle.answer_incident(number, "silence", until=iso(handle.moment(until)) if until else "")
-    if act == "ack":
-        return handle.answer_incident(number, "ack")
-    raise UsageError(f'"{act}" is nothing one can do', fix=nearest(act, ("ack", "silence", "resolve", "mark-bad")))
+    if act in ("ack", "unmark-bad"):
+        return handle.answer_incident(number, act.replace("-", "_"))
+    known_acts = ("ack", "silence", "resolve", "mark-bad", "unmark-bad")
+    raise UsageError(f'"{act}" is nothing one can do', fix=nearest(act, known_acts))
 
 
 @verb(LIVE)

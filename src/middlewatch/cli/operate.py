@@ -138,6 +138,8 @@ def monitor(
     alarms = [window for window in windows if window["alarm"]]
     word = "provisional " if any(window["provisional"] for window in windows) else ""
     lines = [f"judged {len(windows)} windows, {len(alarms)} {word}alarm{'s' if len(alarms) != 1 else ''}"]
+    if len(alarms) > 5:
+        lines.append(f"  the newest 5; {len(alarms) - 5} more: --json lists them")
     for window in alarms[-5:]:
         top = ", ".join(f"{one['column']} {one['channel']}" for one in window["top"][:3])
         lines.append(f"WARN {window['start'][:10]} ({window['rows']:,} rows): {top}")

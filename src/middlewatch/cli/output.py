@@ -91,11 +91,11 @@ def table(rows: Sequence[Sequence[Any]], *, head: Sequence[str] = (), indent: st
     ]
 
 
-def spark(values: Sequence[float]) -> str:
-    """A line of bars, one a value, from the smallest to the largest."""
+def spark(values: Sequence[float], *, low: float | None = None) -> str:
+    """A line of bars, one a value, from `low` (the smallest) to the largest."""
     if not values:
         return ""
-    low, high = min(values), max(values)
+    low, high = min(values) if low is None else low, max(values)
     step = (high - low) or 1.0
     return "".join(SPARKS[min(7, int(8 * (value - low) / step))] for value in values)
 

@@ -98,7 +98,7 @@ def _bars(shape: Any, facts: Any) -> str:
         if low < high:
             step = (high - low) / 12
             counts = shape.regroup([low + step * at for at in range(1, 12)])
-            return spark([float(one) for one in counts])
+            return spark([float(one) for one in counts], low=0.0)  # even counts are even bars
         return ""
     top = facts.get("top") or []
     return ", ".join(str(one["value"] if isinstance(one, dict) else one[0]) for one in top[:4])
