@@ -14,7 +14,7 @@ import numpy as np
 from . import thresholds as limits
 from .candidate import Candidate, percent, put_draws, put_words, rate_holds
 from .case import NUMBERS, Case
-from .history import CategoryPast, Floats, Mask
+from .history import CategoryPast, Floats, Ints, Mask
 from .places import Place, locate, locate_hits
 
 _MOST = 400
@@ -185,32 +185,60 @@ def _likelihood(case: Case, column: str, past: CategoryPast) -> Floats:
 
 
 def _company(case: Case, column: str, past: CategoryPast) -> Floats:
-    index = {name: k for k, name in enumerate(past.names)}
-    words = np.concatenate(case.history.raw(column))
-    codes = np.array([index.get(v, -1) for v in words], np.int64)
+    total = np.zeros((case.rows, len(past.names)))
+    for other, logs in _partners(case, column, past):
+        total += logs[:, case.coded(other)].T
+    return total
+
+
+def _partners(case: Case, column: str, past: CategoryPast) -> list[tuple[str, Floats]]:
+    """The (at most four) columns that tell most about this one, with log P(code | value) / P(code)."""
+    found: list[tuple[str, Floats]] = case.kept(("partners", column), lambda: _find_partners(case, column, past))
+    return found
+
+
+def _find_partners(case: Case, column: str, past: CategoryPast) -> list[tuple[str, Floats]]:
+    codes = _past_codes(case, column, past)
     usable = codes >= 0
+    width = 32
     scored = []
     for other in case.kinds:
         if other == column or other not in case.now.columns or case.kinds[other] in ("text", "time"):
             continue
         if case.shape(other) > limits.BEYOND or (case.kinds[other] in NUMBERS and case.unusual(other) > limits.BEYOND):
             continue  # it changed itself: its word on what belongs together is worth nothing
-        partner = case.history.codes(other)
-        width = 32
-        table = np.bincount(codes[usable] * width + partner[usable], minlength=len(past.names) * width).reshape(
-            -1, width
-        )
+        cells = codes[usable] * width + case.history.codes(other)[usable]
+        table = np.bincount(cells, minlength=len(past.names) * width).reshape(-1, width)
         marginal = (table.sum(axis=0) + 0.5) / (table.sum() + 0.5 * width)
         given = (table + 8 * marginal) / (table.sum(axis=1, keepdims=True) + 8)
-        logs = np.log(given / marginal)
+        logs: Floats = np.log(given / marginal)
         information = float((table / max(table.sum(), 1) * logs).sum())
-        scored.append((information, logs, case.coded(other)))
-    scored.sort(key=lambda one: -one[0])
-    total = np.zeros((case.rows, len(past.names)))
-    for information, logs, seen in scored[:4]:
         if information > 0.02:
-            total += logs[:, seen].T
-    return total
+            scored.append((information, other, logs))
+    scored.sort(key=lambda one: -one[0])
+    return [(other, logs) for _, other, logs in scored[:4]]
+
+
+def _past_codes(case: Case, column: str, past: CategoryPast) -> Ints:
+    index = {name: k for k, name in enumerate(past.names)}
+    return np.array([index.get(v, -1) for v in np.concatenate(case.history.raw(column))], np.int64)
+
+
+def _worst_company(case: Case, column: str, past: CategoryPast, moved: dict[str, str]) -> float:
+    """The most that the company of past rows ever spoke for this exchange, by window."""
+    index = {name: k for k, name in enumerate(past.names)}
+    here = _past_codes(case, column, past)
+    there = np.arange(len(past.names))
+    for came, was in moved.items():
+        there[index[came]] = index[was]
+    rows = np.flatnonzero(np.isin(here, [index[came] for came in moved]))
+    gain = np.zeros(len(rows))
+    for other, logs in _partners(case, column, past):
+        seen = case.history.codes(other)[rows]
+        gain += logs[there[here[rows]], seen] - logs[here[rows], seen]
+    window = case.history.pooled["mw.window"].to_numpy()[rows]
+    sums, counts = np.bincount(window, weights=gain), np.bincount(window)
+    return float((sums[counts > 0] / counts[counts > 0]).max()) if len(rows) else 0.0
 
 
 def _permuted(case: Case, column: str, past: CategoryPast, values: np.ndarray) -> Iterator[Candidate]:
@@ -253,7 +281,8 @@ def _permutation(case: Case, column: str, values: np.ndarray, moved: dict[str, s
     shown = ", ".join(f'"{came}" means "{was}"' for came, was in list(moved.items())[:3])
     # Shares alone wander; what stands beside the values in their rows does not.
     company = float((likelihood[at, there] - likelihood[at, here])[affected].mean()) if affected.any() else 0.0
-    gain = float(evidence[affected].mean()) if company >= limits.GAIN else 0.0
+    told = company >= max(_worst_company(case, column, past, moved), 0.0) + limits.GAIN
+    gain = float(evidence[affected].mean()) if told else 0.0
     if not likelihood.any() and case.shape(column) > limits.BEYOND:
         gain = float(evidence[affected].mean())
 
@@ -274,7 +303,7 @@ def _permutation(case: Case, column: str, values: np.ndarray, moved: dict[str, s
         undo=put_words(column, affected, moved),
         holds=holds,
         exact=True,
-        crisp=company >= limits.GAIN,
+        crisp=told,
         fix=f"map back: {shown}",
         proof=f"mapped back, shares and company of {column} are as always",
         facts={"mapping": moved},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -38,6 +38,7 @@ def fingerprints(case: Case) -> Iterator[Candidate]:
     sample = window % max(len(case.history.windows) // 4, 1) == 0
     ends = np.searchsorted(window, np.arange(len(case.history.windows) + 1))
     bounds = list(pairwise(ends))
+    halves = [((low + high) // 2, high) for low, high in bounds]
     half = np.arange(case.rows) >= case.rows // 2
     coded = {c: case.coded(c) for c in columns}
     broken: dict[str, list[tuple[float, str, float, float]]] = {}
@@ -47,14 +48,16 @@ def fingerprints(case: Case) -> Iterator[Candidate]:
             mine, theirs = case.history.codes(a), case.history.codes(b)
             if association(mine[sample], theirs[sample]) < limits.RELATION:
                 continue
-            usual = min(association(mine[low:high], theirs[low:high]) for low, high in bounds)
-            if usual < limits.RELATION:
+            whole = [association(mine[low:high], theirs[low:high]) for low, high in bounds]
+            if min(whole) < limits.RELATION:
                 continue
+            late = [association(mine[mid:high], theirs[mid:high]) for mid, high in halves]
             ours, others = coded[a], coded[b]
-            now = min(association(ours, others), association(ours[half], others[half]))
-            if now * limits.BEYOND < 0.8 * usual:
+            told = [_fall(association(ours, others), whole), _fall(association(ours[half], others[half]), late)]
+            fall, now, least = max(told)
+            if fall > limits.RELATION_FALLS and now * limits.BEYOND < least:
                 for one, other in ((a, b), (b, a)):
-                    broken.setdefault(one, []).append((usual - now, other, now, usual))
+                    broken.setdefault(one, []).append((least - now, other, now, least))
             else:
                 intact[a] += 1
                 intact[b] += 1
@@ -66,6 +69,12 @@ def fingerprints(case: Case) -> Iterator[Candidate]:
     )
     _, partner, now, usual = max(broken[column])
     yield from _candidate(case, column, partner, now, usual)
+
+
+def _fall(now: float, before: Sequence[float]) -> tuple[float, float, float]:
+    """How far the association fell, in units of its deepest fall from the usual in the past; now; the least before."""
+    usual, least = float(np.median(before)), min(before)
+    return (usual - now) / max(usual - least, 0.05), now, least
 
 
 def _candidate(case: Case, column: str, partner: str, now: float, usual: float) -> Iterator[Candidate]:
@@ -91,7 +100,7 @@ def _candidate(case: Case, column: str, partner: str, now: float, usual: float) 
         words=f"no longer goes with {partner}: association {now:.2f}, never under {usual:.2f} before",
         affected=affected,
         place=place,
-        strength=0.8 * usual / max(now, 0.01),
+        strength=usual / max(now, 0.01),
         undo=put_draws((column,), affected),
         holds=holds,
         fix=f"check how {column} is joined to its row",

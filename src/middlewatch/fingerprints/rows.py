@@ -46,7 +46,7 @@ def _lost(case: Case, column: str) -> Iterator[Candidate]:
         ):
             continue
         left = float(present[place.mask].mean())
-        if left * 4 > least or least * limits.BEYOND < 2 * left:
+        if left * 10 > least:
             continue
         keep = (pl.col(column).cast(pl.String) != name).fill_null(True)
 

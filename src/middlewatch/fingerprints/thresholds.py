@@ -38,7 +38,9 @@ JOINED: Final = 0.9
 """Overlap (Jaccard) of affected rows from which two columns have one cause."""
 SLICE: Final = 0.9
 """Precision and recall from which a slice is named."""
-SLICE_GAIN: Final = 6.0
+SLICE_RELATION_FALLS: Final = 3.0
+"""It must fall this many times as far as it ever did: associations with the hour or the weather wander widely."""
+GAIN: Final = 6.0
 """Log likelihood (nats) that a slice must add over "all rows since onset": some hundred slices are tried."""
 CLIP: Final = 3.0
 """Log likelihood ratio of one row is cut here: one odd value must not date an onset."""
@@ -80,6 +82,8 @@ STALE: Final = 3.0
 """How many times fewer distinct values than in the poorest past window is called stale."""
 RELATION: Final = 0.25
 """A partner must explain this much of a column (Cramér's V in its weakest past window) to be one it can lose."""
+RELATION_FALLS: Final = 3.0
+"""It must fall this many times as far as it ever did: associations with the hour or the weather wander widely."""
 GAIN: Final = 0.25
 """Mean log likelihood (nats a row) by which an exchange of meaning must beat "as always"."""
 

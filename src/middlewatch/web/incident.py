@@ -72,8 +72,12 @@ def diagnosis(one: Incident) -> dict[str, Any] | None:
         "ruled_out": _lines(one.why.get("ruled_out")),
         "not_seen": _lines(one.why.get("not_seen")),
         # The first cause's fix has its own line.
-        "next": str(one.why.get("next") or "").removeprefix(causes[0]["fix"] if causes else "").lstrip("; ").removeprefix("or ").strip(),
+        "next": _after(str(one.why.get("next") or ""), causes[0]["fix"] if causes else ""),
     }
+
+
+def _after(text: str, fix: str) -> str:
+    return text.removeprefix(fix).lstrip("; ").removeprefix("or ").strip()
 
 
 def _cause(cause: Mapping[str, Any]) -> dict[str, Any]:
