@@ -38,9 +38,7 @@ JOINED: Final = 0.9
 """Overlap (Jaccard) of affected rows from which two columns have one cause."""
 SLICE: Final = 0.9
 """Precision and recall from which a slice is named."""
-SLICE_RELATION_FALLS: Final = 3.0
-"""It must fall this many times as far as it ever did: associations with the hour or the weather wander widely."""
-GAIN: Final = 6.0
+SLICE_GAIN: Final = 6.0
 """Log likelihood (nats) that a slice must add over "all rows since onset": some hundred slices are tried."""
 CLIP: Final = 3.0
 """Log likelihood ratio of one row is cut here: one odd value must not date an onset."""
