@@ -343,3 +343,18 @@ def test_quarantine_and_counters_agree(rows: list[tuple[Any, ...]]) -> None:
     counted = {f"{one.check}: {one.column}": one.rows_failed for one in check(frame, strict).findings}
     reasons = bad_rows(frame, strict)["mw.reasons"].explode(empty_as_null=False).to_list()
     assert {reason: reasons.count(reason) for reason in set(reasons)} == counted
+
+
+def test_without_a_schema_what_is_odd_in_any_table_is_said() -> None:
+    import middlewatch as mw
+
+    frame = pl.DataFrame(
+        {"x": [1.0, 2.0, 3.0], "empty": [None, None, None], "inf": [1.0, float("inf"), 2.0], "same": ["a"] * 3}
+    )
+    report = mw.check(frame)
+    assert report.ok
+    assert {(one.column, one.check) for one in report.findings} == {
+        ("empty", "nulls"),
+        ("inf", "finite"),
+        ("same", "constant"),
+    }

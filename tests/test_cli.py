@@ -131,11 +131,11 @@ def test_an_error_is_json_where_json_is_asked_for(run: Run, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("words", "keys"),
     [
+        (("monitor", "--until", "2026-04-11"), {"windows", "incidents"}),
         (("check", "{dir}/loans.parquet"), {"ok", "rows", "seconds", "findings", "columns"}),
         (("status",), {"state", "live", "requests", "score", "quality", "incidents", "why_confirmed"}),
         (("versions",), {"live", "models", "data", "journal"}),
         (("versions", "v1"), {"version", "metrics", "data"}),
-        (("monitor", "--until", "2026-04-11"), {"windows", "incidents"}),
         (("doctor",), {"checks"}),
         (("note", "a deploy"), {"at"}),
         (("why", "--since", "2026-04-06"), {"found", "causes", "ruled_out", "not_seen", "checked", "next", "seconds"}),

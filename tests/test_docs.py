@@ -35,7 +35,7 @@ def test_every_command_shown_is_one_with_these_options(page: Path) -> None:
 
 
 def test_the_settings_page_is_current() -> None:
-    """Write it anew with: python -c "from middlewatch import config; print(config.reference(), end='')" > docs/settings.md"""
+    """By: python -c "from middlewatch import config; print(config.reference(), end='')" > docs/settings.md"""
     assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == config.reference()
 
 

@@ -261,6 +261,8 @@ def findings(
     for one in schema.columns:
         if one.name in dtypes and one.role != "ignored" and profile.rows:
             judge.column(one, dtypes[one.name], (repeated or {}).get(one.name))
+        elif one.name in dtypes and not schema.target and profile.rows:
+            judge.unknown_column(one)
     for rule in schema.rules:
         judge.rule(rule)
     if reference is not None:
@@ -335,6 +337,32 @@ class _Judge:
                 f"repeats a value in {self._of(repeated.rows)} rows",
                 f"take out the repeats, or unique = false under {self._table(one)}",
             )
+
+    def unknown_column(self, one: Column) -> None:
+        """What is odd in any table, where no schema says what the column should be: warnings, never failures."""
+        held = self.profile.columns.get(one.name)
+        if held is None:
+            return
+        odd = (held.nans or 0) + (held.infinities or 0)
+        if odd:
+            self._warn(one, "finite", f"is NaN or infinite in {self._of(odd)} rows", odd)
+        elif not held.n:
+            self._warn(one, "nulls", "is missing in every row", self.profile.rows)
+        elif self.profile.rows > 1 and not held.nulls and held.distinct() == 1:
+            self._warn(one, "constant", "has the same value in every row", self.profile.rows)
+
+    def _warn(self, one: Column, check: str, said: str, rows: int) -> None:
+        self.found.append(
+            Finding(
+                check=check,
+                column=one.name,
+                message=f"{one.name} {said}",
+                severity="warn",
+                rows_failed=rows,
+                share_failed=rows / self.profile.rows,
+                fix="ask where the column comes from, or leave it out",
+            )
+        )
 
     def _unparsed(self, one: Column, failed: Failed) -> None:
         texts = list(dict.fromkeys(str(row["value"]) for row in failed.examples if "value" in row))[:_SHOWN]

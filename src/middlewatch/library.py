@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .score import Scored
     from .status import Status
     from .train import Trained
-    from .why import Diagnosis
+    from .why import Diagnosis, Explained
 
 Progress = Callable[[str], None]
 
@@ -165,7 +165,7 @@ class Handle:
         since: datetime | str | None = None,
         until: datetime | str | None = None,
         on: str | None = None,
-    ) -> Diagnosis:
+    ) -> Diagnosis | Explained:
         """The cause of an incident (number), of a span, or of the newest incident; for a prediction id, its story."""
         from . import why
 

@@ -165,7 +165,8 @@ class _LightGBM:
         inputs[:] = values
         if call(*arguments) != 0:
             self._check(-1)
-        return output[0] if self.outputs == 1 else output[:]
+        answer: list[float] = output[:]
+        return answer[0] if self.outputs == 1 else answer
 
     def rows(self, table: Sequence[Sequence[float]]) -> list[float] | list[list[float]]:
         flat = array("d")

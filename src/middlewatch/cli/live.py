@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,7 +50,8 @@ def status(call: Call, until: Until = None) -> Answer:
     worst = next((one for one in found if not one.ok), found[0])
     lines.append("Next:   middlewatch why" if not worst.ok else "Next:   middlewatch monitor")
     facts = found[0].to_dict() if len(found) == 1 else {"models": {one.model: one.to_dict() for one in found}}
-    return Answer(facts, lines, 0 if all(one.ok for one in found) else 1)
+    silent = all(one.state == "no_data" for one in found)
+    return Answer(facts, lines, 5 if silent else 0 if all(one.ok for one in found) else 1)
 
 
 def _usual(low: Any, high: Any, form: str) -> str:
@@ -197,6 +199,9 @@ def incidents(
         return Answer({"incidents": [one.to_dict() for one in found]}, lines, 1 if found and not every else 0)
     changed = _answer(handle, number, act, cause=cause, confirmed=confirmed, since=since, until=until, where=where)
     lines = [f"incident {changed.n} is {changed.state}: {changed.title}"]
+    lines += [
+        f"  {one['column']} {one['channel']}, {math.exp(one['score']):.1f} x its worst" for one in changed.top[:6]
+    ]
     lines += [f"  marked bad: {one.since} to {one.until} {one.where}".rstrip() for one in changed.bad]
     return Answer({"incidents": [changed.to_dict()]}, lines)
 

@@ -59,11 +59,21 @@ def check(
     source: Table,
     against: Annotated[str | None, typer.Option("--against", metavar="REF", help="A data version or a file.")] = None,
 ) -> Answer:
-    """Data tests and a profile of a table, in one pass.
+    """Data tests and a profile of a table, in one pass; outside a project, what is wrong in any table.
 
     middlewatch check new.csv --against d3
     """
-    report = call.handle().check(source, against=against)
+    from .. import library
+    from ..errors import NotFound
+
+    try:
+        handle = call.handle()
+    except NotFound:
+        if call.project or against:
+            raise
+        report = library.check(source)
+    else:
+        report = handle.check(source, against=against)
     return Answer(report.to_dict(), _report(report, source), 0 if report.ok else 1)
 
 
@@ -136,7 +146,7 @@ def trained_lines(trained: Trained) -> list[str]:
     ]
     lines += [f"  {note}" for note in trained.notes]
     lines += [f"{'ok  ' if one['ok'] else 'FAIL'} {one['check']}: {one['detail']}" for one in trained.gate]
-    lines.append(f"Next:   middlewatch promote {trained.version}")
+    lines.append(f"Next:   middlewatch {'promote' if trained.ok else 'versions'} {trained.version}")
     return lines
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 ACTOR = "why"
 EVENT_REACH = timedelta(hours=24)
 """An event up to this long before the onset is named beside it."""
+LITTLE = 0.1
+"""Share of a shift of predictions that a cause must take back: below, other things moved too, and more."""
 
 
 def diagnose(
@@ -48,7 +50,10 @@ def diagnose(
     found += released.causes
     looked = _fingerprints(span, blamed=bool(released.causes))
     found += looked.causes
-    found.sort(key=lambda one: ORDER[one.confidence])
+    own = set(span.incident.columns) if span.incident is not None else set()
+    found = [_weighed(one) for one in found]
+    # Of equally sure causes, that of what alarmed comes first.
+    found.sort(key=lambda one: (ORDER[one.confidence], not own & set(one.columns)))
     told = [*released.told, *_events(project, span)]
     causes = tuple(_joined(project, span, one) for one in found[:3])
     rollback, helps = _rollback(project, name, span, causes)
@@ -69,6 +74,14 @@ def diagnose(
     )
     _keep(project, name, span, answer, now)
     return answer
+
+
+def _weighed(cause: Cause) -> Cause:
+    """A change of inputs that explains next to nothing of a real shift of predictions is not what broke the model."""
+    share = cause.effect.share_of_shift
+    if cause.kind == "release" or share is None or share >= LITTLE:
+        return cause
+    return replace(cause, confidence="possible")
 
 
 def _fingerprints(span: Span, *, blamed: bool) -> Search:
@@ -140,6 +153,8 @@ def _headline(span: Span, causes: tuple[Cause, ...], project: Project) -> str:
     if len(span.past) < thresholds.MIN_PAST:
         few = f"{len(span.past)} past days are too few to say what is usual ({thresholds.MIN_PAST} needed)"
         return f"{who}{scores}: facts only, {few}"
+    if span.incident is not None:
+        return f"{who}{scores}: no cause with a name was found; it alarmed because: {span.incident.title}"
     return f"{who}{scores}: nothing unusual found in {span.rows.height:,} rows and {len(span.kinds)} columns"
 
 
@@ -215,10 +230,14 @@ def _rollback(project: Project, name: str, span: Span, causes: tuple[Cause, ...]
 
 def _next(span: Span, causes: tuple[Cause, ...], rollback: str, helps: bool) -> str:
     if not causes:
-        return "middlewatch status"
+        return f"middlewatch incidents {span.incident.n}" if span.incident is not None else "middlewatch status"
     first = causes[0]
     if helps:
         return f"middlewatch rollback --dry-run   ({rollback})"
+    share = first.effect.share_of_shift
+    if share is not None and share < LITTLE:
+        # Undoing it would change the data and cure nothing.
+        return "look for what moved several columns at once; then, if this is how things are now,  middlewatch retrain"
     said = first.fix
     if rollback:
         said += f"; or  middlewatch rollback --dry-run   ({rollback})"
