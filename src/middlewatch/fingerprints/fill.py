@@ -105,7 +105,7 @@ def _filled(case: Case, column: str, past: NumberPast, gained: float) -> bool:
 
 def _far(past: NumberPast, value: float) -> bool:
     """Outside everything seen, by more than a little; or a well-known stand-in that was never seen."""
-    reach = (limits.FAR if value in SENTINELS else limits.OUT) * max(past.high - past.low, 1e-12)
+    reach = (limits.FAR if value in SENTINELS else limits.VERY_FAR) * max(past.high - past.low, 1e-12)
     outside = not past.low - reach <= value <= past.high + reach
     known = value in SENTINELS and not bool(past.seen(np.array([value]))[0])
     return outside or (known and not past.low <= value <= past.high)

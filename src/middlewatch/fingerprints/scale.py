@@ -93,6 +93,13 @@ class _Fit:
         return float(self.past.outside(self.values[self.affected], limits.OUT).mean())
 
     @property
+    def moved(self) -> float:
+        """How far the map moved the middle of the affected values, in standard deviations of the past."""
+        rows = self.affected
+        middle = float(np.median(self.values[rows])) - float(np.median(self.back[rows]))
+        return abs(middle) / max(float(self.past.pooled.std()), 1e-12)
+
+    @property
     def apart(self) -> float:
         """Distance of the affected values to the past, in units of the worst stretch of as many past values."""
         values = self.values[self.affected]
@@ -167,6 +174,8 @@ def _matched(values: Floats, tried: Map, past: NumberPast) -> float | None:
     if len(values) < limits.RATE_ROWS or len(np.unique(values)) < limits.LATTICE_DISTINCT:
         return None
     back = (values - tried.offset) / tried.slope
+    if float(past.seen(values).mean()) > limits.LATTICE_CONTROL:
+        return None  # as they came they are old acquaintances as well
     control = max(float(past.seen(back * (1 + wrong), tolerance).mean()) for wrong in (0.011, -0.017, 0.037))
     return None if control > limits.LATTICE_CONTROL else float(past.seen(back, tolerance).mean())
 
@@ -187,7 +196,10 @@ def _good(fit: _Fit, past: NumberPast, reach: float) -> bool:
         return known
     if known:
         return True
-    far = fit.map.offset != 0 or fit.map.slope < 0 or abs(np.log(fit.map.slope)) > reach
+    if fit.map.offset != 0 or fit.map.slope < 0:
+        far = fit.moved > limits.BEYOND
+    else:
+        far = abs(float(np.log(fit.map.slope))) > reach
     return far and (fit.outside >= limits.SLICE or fit.apart > limits.BEYOND)
 
 

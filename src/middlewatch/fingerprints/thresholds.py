@@ -69,9 +69,10 @@ SPIKE_SHARE: Final = 0.02
 FAR: Final = 0.05
 """How far outside everything seen (as a share of its range) is more than a record."""
 OUT: Final = 0.15
-"""How far outside everything seen a repeated value is a sentinel, and nearly all values prove another unit."""
+"""How far outside everything seen nearly all values must lie, where that alone is to prove another unit."""
 VERY_FAR: Final = 0.5
-"""Half a range outside everything seen: where nature makes records often, it does not make such ones."""
+"""Half a range outside everything seen: where nature makes records often, it does not make such ones. A repeated
+value out there is a sentinel; the well-known ones (-1, 999, ...) need only be out of range."""
 GRID: Final = 0.995
 """Share of values on a coarser grid from which they are called rounded."""
 RATIO_APART: Final = 1.02
