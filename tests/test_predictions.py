@@ -496,3 +496,16 @@ def test_expired_days_go_whole_and_only_they(tmp_path: Path) -> None:
     left = predictions.read(store, None, "m", since=None, until=None)
     assert left["mw.received"].dt.day().to_list() == [3]
     assert expire_log(store, "m", date(2026, 1, 3)) == 0
+
+
+def test_a_spool_in_trouble_says_so_until_it_is_mended(tmp_path: Path) -> None:
+    place = tmp_path / "spool"
+    place.write_text("a file where the folder should be")
+    log = spool.Spool(place, server="s-1")
+    assert log.trouble() == "", "not tried yet"
+    with pytest.raises(OutOfReach):
+        log.append(head(), predictions.frame_of(record(1)), received=micros(NOW))
+    assert log.trouble()
+    place.unlink()
+    assert log.trouble() == ""
+    log.close()

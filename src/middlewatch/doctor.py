@@ -53,7 +53,7 @@ class Checked:
 
 def doctor(project: Project, *, now: datetime) -> Checked:
     """Try the environment, the store, the disk, each model's live version, journal and newest event."""
-    found = [_environment(), *_store(project), _disk(project, now)]
+    found = [_environment(), *_store(project, now), _disk(project, now)]
     for name in project.config.models:
         found += _model(project, name, now)
     for setting in project.config.idle():
@@ -67,9 +67,12 @@ def _environment() -> Check:
     return Check(name="environment", outcome="ok", detail=f"Python {platform.python_version()}; {versions}")
 
 
-def _store(project: Project) -> list[Check]:
+def _store(project: Project, now: datetime) -> list[Check]:
     try:
         project.store.probe()
+        tried = f"_probe/{now:%Y%m%dT%H%M%S%f}"
+        project.store.put_new(tried, b"")
+        project.store.delete(tried)
         size = project.store.size("")
     except MiddlewatchError as error:
         return [Check(name="store", outcome="fail", detail=error.what, fix=error.fix)]

@@ -133,6 +133,7 @@ class Spool:
         self._day = -1
         self._head: Head | None = None
         self._lost: OSError | None = None
+        self._refused = ""
 
     def append(self, head: Head, frames: bytes | bytearray, *, received: int, records: int = 1) -> None:
         """Write whole frames (see `framed`), all or none. `received` is now, in microseconds since 1970.
@@ -157,6 +158,7 @@ class Spool:
             if written != len(frames):
                 self._undo()
                 raise self._failed(None)
+            self._refused = ""
             self._size += written
             self.bytes += written
             self.records += records
@@ -236,8 +238,26 @@ class Spool:
         except OSError:
             self._close()
 
+    def trouble(self) -> str:
+        """Why nothing could be written the last time, if it still cannot; "" where all is well.
+
+        After a failure a small file is tried, so that a probe sees the mending although no request comes.
+        """
+        if not self._refused:
+            return ""
+        tried = self.folder / f"{self.stream}@{self.server}.try"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            tried.write_bytes(b"x" * 4096)
+            tried.unlink()
+        except OSError as error:
+            return error.strerror or self._refused
+        self._refused = ""
+        return ""
+
     def _failed(self, error: OSError | None) -> OutOfReach:
         why = error.strerror if error and error.strerror else "the disk took only a part of a record"
+        self._refused = why
         return OutOfReach(
             "the prediction log cannot be written",
             where=str(self.folder),

@@ -172,12 +172,20 @@ class Live:
             self.metrics.put("middlewatch_model_info", 1, model=other, version=one.version)
 
     def readiness(self) -> dict[str, object]:
-        """What /readyz says: ready where a model answers; what stands in the way of the others."""
+        """What /readyz says: ready where a model answers and its log can be written; else what stands in the way."""
         listed = {}
+        answering = 0
         for name, standing in self.standings.items():
             scorer = self.scorers.get(name)
             facts = {"version": scorer.version if scorer else None}
-            if standing.wanted is None:
+            trouble = scorer.journalist.log.trouble() if scorer else ""
+            answering += scorer is not None and not trouble
+            if trouble:
+                facts |= {
+                    "problem": f"the log cannot be written: {trouble}",
+                    "fix": "free disk space or mend its rights",
+                }
+            elif standing.wanted is None:
                 facts["problem"] = f"no version of {name} is live"
                 facts["fix"] = self._how_to_begin(name)
             elif standing.problem:
@@ -189,7 +197,7 @@ class Live:
         if self.store_problem:
             facts_of_store["problem"] = self.store_problem
         return {
-            "ready": bool(self.scorers),
+            "ready": answering > 0,
             "models": listed,
             "store": facts_of_store,
             "pid": os.getpid(),
