@@ -488,6 +488,9 @@ def test_pages_get_what_is_not_the_apis(tmp_path: Path) -> None:
             assert client.ask("GET", "/")[1]["text"] == "page / 32"
             assert client.ask("GET", "/readyz")[0] == 200
             assert client.ask("POST", "/models/none/predict", b"{}")[1]["error"] == 'there is no model "none" here'
+            status, facts, _ = client.ask("POST", "/predictions", b"{}")
+            assert status == 404
+            assert "/predict" in facts["fix"]
             assert server.stop() == 0
 
 

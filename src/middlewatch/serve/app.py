@@ -204,7 +204,7 @@ class App:
             if path in _GET or path in self._predict or path == "/events":
                 route = path if path not in self._predict else "/models/{name}/predict"
                 code = await self._own(path, method, receive, send, length)
-            elif self._pages is not None and path != "/predict" and not path.startswith("/models/"):
+            elif self._pages is not None and _is_for_people(scope):
                 await self._pages(scope, receive, send)
             else:
                 raise self._unknown(path)
@@ -362,6 +362,16 @@ def _unauthorised(what: str) -> HttpError:
         fix="send it as: Authorization: Bearer KEY",
         headers={b"www-authenticate": b'Bearer, Basic realm="middlewatch"'},
     )
+
+
+def _is_for_people(scope: Scope) -> bool:
+    """True for what a browser asks of the pages: a look, or a form sent back. The rest is a client gone astray."""
+    if scope["path"] == "/predict" or scope["path"].startswith("/models/"):
+        return False
+    if scope["method"] in ("GET", "HEAD"):
+        return True
+    kinds = [value for name, value in scope["headers"] if name == b"content-type"]
+    return bool(kinds) and kinds[0].startswith(b"application/x-www-form-urlencoded")
 
 
 def _status(error: Exception) -> int:

@@ -51,7 +51,7 @@ def diagnose(
     looked = _fingerprints(span, blamed=bool(released.causes))
     found += looked.causes
     own = set(span.incident.columns) if span.incident is not None else set()
-    found = [_weighed(one) for one in found]
+    found = [_weighed(one, looked.moved) for one in found]
     # Of equally sure causes, that of what alarmed comes first.
     found.sort(key=lambda one: (ORDER[one.confidence], not own & set(one.columns)))
     told = [*released.told, *_events(project, span)]
@@ -76,10 +76,13 @@ def diagnose(
     return answer
 
 
-def _weighed(cause: Cause) -> Cause:
-    """A change of inputs that explains next to nothing of a real shift of predictions is not what broke the model."""
+def _weighed(cause: Cause, moved: float) -> Cause:
+    """A change of inputs that explains next to nothing of a real shift of predictions is not what broke the model.
+
+    `moved` is that shift in units of the worst past day: up to 1 it is one of those that days bring.
+    """
     share = cause.effect.share_of_shift
-    if cause.kind == "release" or share is None or share >= LITTLE:
+    if cause.kind == "release" or moved <= 1.0 or share is None or share >= LITTLE:
         return cause
     return replace(cause, confidence="possible")
 
