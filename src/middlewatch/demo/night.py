@@ -259,10 +259,12 @@ def _mend(night: Night, incident: dict[str, Any], answer: dict[str, Any], first:
         seconds,
     )
     version = retrained["version"]
+    # A gate that refuses is part of the story too: a person may overrule it, with a reason.
+    forced = () if retrained["decision"] != "refused" else ("--force", "the demo shows a release")
     for words, said in (
-        (("promote", version), f"{version} is live"),
+        (("promote", version, *forced), f"{version} is live" + (", against its gate" if forced else "")),
         (("rollback", "--reason", "to show that it takes a second", "--yes"), "back on what was live before"),
-        (("promote", version), f"{version} is live again"),
+        (("promote", version, *forced), f"{version} is live again"),
     ):
         _, seconds = night.run(*words)
         night.step(words[0], said, seconds)
