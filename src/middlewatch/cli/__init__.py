@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import typer
@@ -17,8 +16,6 @@ __all__ = ["app", "live", "main", "operate", "start"]
 
 def main() -> None:
     """Entry point of `middlewatch` and `mw`."""
-    # Threads that wait for each other by spinning cost a busy machine twice the work; read when LightGBM is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = sys.argv[1:]
     as_json, debug = "--json" in arguments, "--debug" in arguments
     try:
