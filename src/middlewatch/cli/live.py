@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .output import Answer, progress, spark, table
-from .run import LIVE, Call, verb
+from .run import LIVE, Call, spare_imports, verb
 from .start import trained_lines
 
 if TYPE_CHECKING:
@@ -163,6 +163,7 @@ def retrain(
 
     middlewatch retrain
     """
+    spare_imports()
     done = call.handle().retrain(data=data, slot=slot, seed=seed, progress=progress)
     code = {"refused": 1, "nothing_new": 5}.get(done.decision, 0)
     lines = [f"{done.decision.replace('_', ' ')}: {done.why}"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .output import Answer, progress, spark, table
-from .run import START, Call, verb
+from .run import START, Call, spare_imports, verb
 
 if TYPE_CHECKING:
     from ..checks import Report
@@ -129,6 +129,7 @@ def train(
 
     middlewatch train
     """
+    spare_imports()
     trained = call.handle().train(data=data, seed=seed, force=force, progress=progress)
     return Answer(trained.to_dict(), trained_lines(trained), 0 if trained.ok else 1)
 
