@@ -53,30 +53,20 @@ def room(module: str) -> str:
     return module.partition(".")[0]
 
 
-def imports(module: str, tree: ast.Module, known: set[str]) -> set[str]:
-    """Modules of the house that a module imports, those inside functions included; type checking ones are not."""
-    skipped = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        for inner in ast.walk(node)
-    }
+def imports(module: str, tree: ast.Module) -> set[str]:
+    """Modules of the house that a module imports: those inside functions and those for type checkers, too."""
     package = module.split(".")[:-1]
     found: set[str] = set()
     for node in ast.walk(tree):
-        if id(node) in skipped:
-            continue
         if isinstance(node, ast.ImportFrom):
             if node.level:
-                base = package[: len(package) - (node.level - 1)]
-                stem = [*base, *(node.module or "").split(".")] if node.module else base
+                stem = [*package[: len(package) - (node.level - 1)], *((node.module or "").split("."))]
             elif (node.module or "").split(".")[0] == "middlewatch":
                 stem = (node.module or "").split(".")[1:]
             else:
                 continue
-            names = {".".join([*(one for one in stem if one), alias.name]) for alias in node.names}
-            # `from . import checks` is about the module, `from .checks import check` about its home.
-            found |= names if names <= known else names | {".".join(one for one in stem if one)}
+            base = ".".join(one for one in stem if one)
+            found |= {base} | {f"{base}.{alias.name}".lstrip(".") for alias in node.names}
         elif isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[2] for alias in node.names if alias.name.startswith("middlewatch.")}
     return found
@@ -84,13 +74,12 @@ def imports(module: str, tree: ast.Module, known: set[str]) -> set[str]:
 
 def graph() -> dict[str, set[str]]:
     trees = modules()
-    known = set(trees) | {name.removesuffix(".__init__") for name in trees}
 
     def home(name: str) -> str | None:
         return name if name in trees else f"{name}.__init__" if f"{name}.__init__" in trees else None
 
     return {
-        module: {target for one in imports(module, tree, known) if one and (target := home(one)) and target != module}
+        module: {target for one in imports(module, tree) if one and (target := home(one)) and target != module}
         for module, tree in trees.items()
     }
 

@@ -1,20 +1,16 @@
 """Middlewatch: production machine learning for whoever is paged at 2am.
 
-`import middlewatch as mw` loads nothing heavy; each name below is imported when it is first used.
+`import middlewatch as mw` loads nothing heavy; each name below is imported when it is first used (`__init__.pyi`
+tells type checkers what they are).
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .errors import MiddlewatchError
 from .findings import Finding
-
-if TYPE_CHECKING:
-    from .library import Handle, check, open, profile
-    from .profiles import Profile
-    from .schema import Schema
 
 __version__ = "0.1.0"
 __all__ = ["Finding", "Handle", "MiddlewatchError", "Profile", "Schema", "check", "open", "profile"]

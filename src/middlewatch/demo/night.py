@@ -21,9 +21,10 @@ from typing import Any
 
 import polars as pl
 
+import middlewatch.demo.faults as faults
+
 from .. import flights
 from ..errors import MiddlewatchError, UsageError
-from . import faults
 from .client import Replayed, replay
 
 MODEL = "delay"

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from . import thresholds as limits
+import middlewatch.fingerprints.thresholds as limits
+
 from .history import CategoryPast, Floats, Ints, Mask, NumberPast, edges_of, hellinger, quantiles
 
 Score = Callable[[pl.DataFrame], Floats]

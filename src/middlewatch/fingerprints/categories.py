@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from . import thresholds as limits
+import middlewatch.fingerprints.thresholds as limits
+
 from .candidate import Candidate, percent, put_draws, put_words, rate_holds
 from .case import NUMBERS, Case
 from .history import CategoryPast, Floats, Ints, Mask

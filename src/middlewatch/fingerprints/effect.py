@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from . import thresholds as limits
+import middlewatch.fingerprints.thresholds as limits
+
 from .case import Case, decisions, flat
 from .history import Mask
 

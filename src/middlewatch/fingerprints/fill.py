@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from . import thresholds as limits
+import middlewatch.fingerprints.thresholds as limits
+
 from .candidate import Candidate, percent, plain, put_draws, rate_holds
 from .case import NUMBERS, WORDS, Case
 from .history import Mask, NumberPast, sustained

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from . import thresholds as limits
+import middlewatch.fingerprints.thresholds as limits
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from . import thresholds as limits
+import middlewatch.fingerprints.thresholds as limits
+
 from .candidate import Candidate, percent, put_draws, rate_holds
 from .case import NUMBERS, WORDS, Case
 from .places import locate_hits

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import thresholds as limits
+import middlewatch.fingerprints.thresholds as limits
+
 from .case import Case
 from .history import Floats, Mask, worst_stretch
 

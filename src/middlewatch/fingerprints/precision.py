@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from . import thresholds as limits
+import middlewatch.fingerprints.thresholds as limits
+
 from .candidate import Candidate, percent, plain, put_draws, put_numbers, rate_holds
 from .case import NUMBERS, Case
 from .history import Floats, Mask, wasserstein

@@ -13,7 +13,8 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
-from . import thresholds as limits
+import middlewatch.fingerprints.thresholds as limits
+
 from .candidate import percent
 from .cause import Cause
 from .effect import Effect

@@ -7,7 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from . import thresholds as limits
+import middlewatch.fingerprints.thresholds as limits
+
 from .candidate import Candidate, put_draws
 from .case import NUMBERS, Case
 from .history import Floats, Ints, Mask

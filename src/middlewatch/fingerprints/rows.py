@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import polars as pl
 
-from . import thresholds as limits
+import middlewatch.fingerprints.thresholds as limits
+
 from .candidate import Candidate, percent, rate_holds
 from .case import WORDS, Case
 from .history import Mask

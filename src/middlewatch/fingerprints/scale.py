@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from . import thresholds as limits
+import middlewatch.fingerprints.thresholds as limits
+
 from .candidate import Candidate, plain, put_numbers
 from .case import NUMBERS, Case
 from .history import Floats, Mask, NumberPast, edges_of

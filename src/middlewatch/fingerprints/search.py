@@ -10,8 +10,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from . import categories, fill, nulls, precision, relation, rows, scale, swap, times
-from . import thresholds as limits
+import middlewatch.fingerprints.categories as categories
+import middlewatch.fingerprints.fill as fill
+import middlewatch.fingerprints.nulls as nulls
+import middlewatch.fingerprints.precision as precision
+import middlewatch.fingerprints.relation as relation
+import middlewatch.fingerprints.rows as rows
+import middlewatch.fingerprints.scale as scale
+import middlewatch.fingerprints.swap as swap
+import middlewatch.fingerprints.thresholds as limits
+import middlewatch.fingerprints.times as times
+
 from .candidate import Candidate
 from .case import Case, decisions, flat
 from .cause import ORDER, Cause, Confidence

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from . import thresholds as limits
+import middlewatch.fingerprints.thresholds as limits
+
 from .candidate import Candidate, percent
 from .case import NUMBERS, Case, History
 from .history import Floats, Mask, edges_of

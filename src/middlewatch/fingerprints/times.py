@@ -8,7 +8,8 @@ from functools import partial
 import numpy as np
 import polars as pl
 
-from . import thresholds as limits
+import middlewatch.fingerprints.thresholds as limits
+
 from .candidate import Candidate, percent, plain, put_draws, put_numbers
 from .case import NUMBERS, WORDS, Case, hours
 from .history import Floats, Mask

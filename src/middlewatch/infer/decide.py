@@ -10,11 +10,13 @@ from typing import Final
 
 import polars as pl
 
+import middlewatch.infer.kinds as kinds
+import middlewatch.infer.limits as limits
+import middlewatch.infer.target as target
 from middlewatch import tables
 from middlewatch.errors import NotFound, TableError, UsageError, nearest
 from middlewatch.schema import Column, Limit, Role, Schema, Task
 
-from . import kinds, limits, target
 from .facts import Facts, gather
 from .kinds import Reading
 

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+import middlewatch.profiles.sketches as sketches
 from middlewatch.errors import UsageError
 
-from . import sketches
 from .sketches import BUCKETS, REGISTERS, Floats, Ints, Numbers, Registers
 
 Kind = Literal["number", "whole", "boolean", "category", "text", "time"]

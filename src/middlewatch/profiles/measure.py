@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from . import sketches
+import middlewatch.profiles.sketches as sketches
+
 from .column import (
     EXACT,
     HOUR_US,

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import middlewatch.web.guard as guard
+
 from ..errors import MiddlewatchError, NotFound, UsageError, nearest
 from ..incidents import Incident
 from ..journal import Journal
 from ..library import Handle
 from ..project import Project
 from ..times import iso, parse_duration
-from . import guard
 from .guard import Forbidden
 from .http import Request, Response, see
 from .rendering import render

@@ -13,9 +13,15 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
+import middlewatch.web.acts as acts
+import middlewatch.web.features as features
+import middlewatch.web.home as home
+import middlewatch.web.incident as incident
+import middlewatch.web.requests as requests
+import middlewatch.web.versions as versions
+
 from ..errors import MiddlewatchError, NotFound, UsageError
 from ..project import Project
-from . import acts, features, home, incident, requests, versions
 from .http import Request, Response, as_json, see
 from .rendering import STATIC, fingerprint, render, static
 

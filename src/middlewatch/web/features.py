@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+import middlewatch.web.words as words
+
 from .. import charts
 from ..errors import NotFound
 from ..project import Project
-from . import words
 from .http import Request, Response
 from .rendering import drawn, render
 

@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta, tzinfo
 from typing import Any
 
+import middlewatch.web.timeline as timeline
+import middlewatch.web.words as words
+
 from .. import charts, notes
 from ..incidents import Incident
 from ..model import shelf
 from ..project import Project
 from ..status import USUAL_WINDOWS, WORDS, Status, status, usual
-from . import timeline, words
 from .http import Request, Response
 from .rendering import drawn, render
 

@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import middlewatch.web.acts as acts
+import middlewatch.web.timeline as timeline
+import middlewatch.web.words as words
+
 from .. import notes
 from ..errors import NotFound, nearest
 from ..incidents import Incident
 from ..project import Project
-from . import acts, timeline, words
 from .home import bars_of
 from .http import Request, Response
 from .rendering import drawn, render

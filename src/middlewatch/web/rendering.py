@@ -8,7 +8,8 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from . import words
+import middlewatch.web.words as words
+
 from .http import Request, Response
 
 if TYPE_CHECKING:

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta, tzinfo
 from typing import Any
 
+import middlewatch.web.words as words
+
 from .. import charts
 from ..incidents import Incident
 from ..journal import Entry
 from ..notes import Note
-from . import words
 
 # With more days than this the words that a pointer reads would outweigh the page.
 TOLD_DAYS = 100

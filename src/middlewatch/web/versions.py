@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import middlewatch.web.words as words
+
 from ..library import Handle
 from ..project import Project
-from . import words
 from .http import Request, Response
 from .rendering import render
 

@@ -1,0 +1,11 @@
+from .errors import MiddlewatchError as MiddlewatchError
+from .findings import Finding as Finding
+from .library import Handle as Handle
+from .library import check as check
+from .library import open as open
+from .library import profile as profile
+from .profiles import Profile as Profile
+from .schema import Schema as Schema
+
+__version__: str
+__all__: list[str]
