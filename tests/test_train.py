@@ -12,7 +12,7 @@ import pytest
 
 import middlewatch as mw
 from middlewatch import library, model
-from middlewatch.errors import NothingToDo, Refused, UsageError
+from middlewatch.errors import ConfigError, NothingToDo, Refused, UsageError
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -126,3 +126,79 @@ def test_a_changed_model_file_is_not_served(tmp_path: Path) -> None:
     golden["scores"][3] += 1e-9
     with pytest.raises(Refused, match="golden row 3"):
         model.verify(version, model.predictor(store, version), golden)
+
+
+def test_a_rollback_of_a_regression_is_planned_in_words(tmp_path: Path) -> None:
+    from middlewatch.cli.live import _planned
+
+    frame = measured(1_500)
+    project = start(tmp_path, "weight", frame)
+    project.train()
+    project.promote("v1")
+    project.train(seed=3)
+    project.promote("v2", force="to have two")
+    project.score(frame.drop("weight"), log=True)
+    lines = _planned(project.rollback(dry_run=True))
+    assert "mean score" in lines[1]
+    assert "decisions" not in lines[1]
+
+
+def test_a_gate_metric_of_another_task_is_said_before_any_work(tmp_path: Path) -> None:
+    project = start(tmp_path, "weight", measured(600))
+    path = tmp_path / "middlewatch.toml"
+    text = path.read_text()
+    path.write_text(text.replace("[models.weight]\n", '[models.weight]\ngate = { metric = "auc" }\n'))
+    with pytest.raises(ConfigError, match="no metric of a regression"):
+        mw.open(tmp_path).train()
+    assert project.versions()["data"] == []
+
+
+def test_a_class_that_is_new_does_not_mix_up_the_old_ones(tmp_path: Path) -> None:
+    frame = measured(2_000)
+    project = start(tmp_path, "kind", frame)
+    project.train()
+    project.promote("v1")
+    path = tmp_path / "kind.schema.toml"
+    path.write_text(path.read_text().replace('classes = ["setosa"', 'classes = ["alba", "setosa"'))
+    renewed = mw.open(tmp_path).train()
+    compared = next(one for one in renewed.gate if one["check"] == "not_worse")
+    assert compared["ok"], compared
+    assert compared["champion"] < 0.5, "the champion is measured on its own classes"
+
+
+def test_without_a_time_no_rows_are_called_unseen(tmp_path: Path) -> None:
+    measured(900).drop("seen", "kind", "rare").write_parquet(tmp_path / "weight.parquet")
+    library.init(str(tmp_path / "weight.parquet"), target="weight", folder=tmp_path, name="weight")
+    project = mw.open(tmp_path)
+    project.train()
+    project.train(seed=5)
+    project.promote("v1")
+    with pytest.raises(Refused, match="the gate refuses v2"):
+        project.promote("v2")
+
+
+def test_a_time_column_that_is_none_is_refused_when_rows_are_logged(tmp_path: Path) -> None:
+    frame = measured(600)
+    project = start(tmp_path, "weight", frame)
+    project.train()
+    project.promote("v1")
+    with pytest.raises(UsageError, match="no time column"):
+        project.score(frame.drop("weight"), log=True, time="colour")
+
+
+def test_a_channel_that_is_none_is_refused(tmp_path: Path) -> None:
+    project = start(tmp_path, "weight", measured(600))
+    project.train()
+    with pytest.raises(UsageError, match="staging"):
+        project.promote("v1", channel="stagin")
+    assert project.versions()["journal"] == []
+
+
+def test_naive_times_are_in_the_projects_zone(tmp_path: Path) -> None:
+    project = start(tmp_path, "weight", measured(600))
+    path = tmp_path / "middlewatch.toml"
+    path.write_text(path.read_text().replace('# zone = "UTC"', 'zone = "Asia/Tokyo"'))
+    tokyo = mw.open(tmp_path)
+    assert str(tokyo.project.zone) == "Asia/Tokyo"
+    assert tokyo.moment(datetime(2026, 1, 1, 9)) == datetime(2026, 1, 1, tzinfo=UTC)
+    assert project.moment(datetime(2026, 1, 1, 9)) == datetime(2026, 1, 1, 9, tzinfo=UTC)

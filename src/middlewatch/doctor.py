@@ -115,6 +115,8 @@ def _model(project: Project, name: str, now: datetime) -> list[Check]:
     checks = [Check(name=f"{name}: journal", outcome="fail", detail=one.message, fix=one.fix) for one in broken] or [
         Check(name=f"{name}: journal", outcome="ok", detail=f"{len(journal.entries())} entries, chain unbroken")
     ]
+    if broken:
+        return checks  # what is live cannot be told from a journal that is torn
     live = journal.live()
     if live is None:
         checks.append(

@@ -109,9 +109,11 @@ class Handle:
         )
 
     def moment(self, text: str | datetime | None) -> datetime | None:
-        """A time as people write it (`2h`, ISO, `yesterday 18:00`), in UTC."""
-        if text is None or isinstance(text, datetime):
-            return text
+        """A time as people write it (`2h`, ISO, `yesterday 18:00`), in UTC; without a zone it is in the project's."""
+        if text is None:
+            return None
+        if isinstance(text, datetime):
+            return (text if text.tzinfo else text.replace(tzinfo=self.project.zone)).astimezone(UTC)
         return times.parse_time(text, now=self.clock(), zone=self.project.zone)
 
     @staticmethod

@@ -6,7 +6,7 @@ units for `regression`. Targets are 0/1, class codes from 0, or values.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,6 +143,17 @@ def baseline(task: Task, target: Floats, rows: int) -> Floats:
         shares = np.bincount(target.astype(np.int64)) / target.size
         return np.tile(shares, (rows, 1))
     return np.full(rows, float(target.mean()))
+
+
+def aligned(score: Floats, own: Sequence[str], wanted: Sequence[str]) -> Floats:
+    """Class probabilities with the columns in the order of `wanted`; 0 for a class that the model does not know."""
+    if score.ndim == 1 or tuple(own) == tuple(wanted):
+        return score
+    found = np.zeros((score.shape[0], len(wanted)))
+    for at, name in enumerate(wanted):
+        if name in own:
+            found[:, at] = score[:, list(own).index(name)]
+    return found
 
 
 def decisions(task: Task, score: Floats, threshold: float) -> NDArray[Any]:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import gate, model, replay
-from .errors import NothingToDo, Refused
+from .errors import NothingToDo, Refused, UsageError, nearest
 from .journal import Contested, Entry
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 ATTEMPTS = 5
+CHANNELS = ("live", "staging", "shadow")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,9 @@ def promote(
 
     Raises Refused where the gate says no and `force` gives no reason, NothingToDo where it is live already.
     """
+
+    if channel not in CHANNELS:
+        raise UsageError(f'"{channel}" is no channel', fix=nearest(channel, CHANNELS))
 
     def decide() -> Released:
         journal = project.journal(name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from . import data, gate, metrics, model, predictions
 from .targets import target_of
+from .times import day_bounds
 
 if TYPE_CHECKING:
     from .predictors import Predictor
@@ -55,7 +56,9 @@ class Replayer:
     def decisions(self, rows: pl.DataFrame) -> NDArray[Any]:
         """What follows from the score: over the threshold, the class, or the value itself; (n,)."""
         task: Task = self.version.schema.task
-        return metrics.decisions(task, self.scores(rows), self.version.threshold)
+        found = metrics.decisions(task, self.scores(rows), self.version.threshold)
+        # By name: two versions may know other classes, or in another order.
+        return np.array(self.version.classes)[found] if task == "multiclass" else found
 
 
 def load(project: Project, name: str, version: str) -> Replayer:
@@ -87,7 +90,10 @@ def compare_on_holdout(
     ends = [str(one.manifest["trained_until"] or "") for one in (champion, candidate)]
     newer = candidate if ends[1] >= ends[0] else champion
     rows = data.frame(project.store, newer.model, newer.data)
-    if newer.schema.time and max(ends):
+    if newer.schema.time is None:
+        unknown = "without a time column no rows are known that neither has learnt; retrain, then promote what it makes"
+        return [gate.verdict("not_worse", False, unknown)]
+    if max(ends):
         rows = rows.filter(pl.col(newer.schema.time) > datetime.fromisoformat(max(ends)))
     truth = target_of(rows, newer.schema)
     rows, truth = rows.filter(pl.Series(np.isfinite(truth))), truth[np.isfinite(truth)]
@@ -95,7 +101,7 @@ def compare_on_holdout(
         few = f"{truth.size} rows came after both were trained, {LEAST_HOLDOUT} are needed to compare them"
         return [gate.verdict("not_worse", False, few)]
     replayers = [Replayer(one, model.predictor(project.store, one)) for one in (champion, candidate)]
-    old, new = (one.scores(rows) for one in replayers)
+    old, new = (metrics.aligned(one.scores(rows), one.version.classes, newer.schema.classes) for one in replayers)
     return gate.against_scores(
         newer.schema.task,
         truth,
@@ -224,10 +230,11 @@ def _usual_days(project: Project, name: str, *, before: Any) -> Sequence[Floats]
     limit = min([before, *(datetime.fromisoformat(one) for one in incidents)])
     found: list[Floats] = []
     for day in reversed(windows.days()):
-        start = datetime.fromisoformat(f"{day.isoformat()}T00:00:00+00:00")
-        if start + timedelta(days=1) > limit or any(
-            span.since[:10] <= day.isoformat() < span.until[:10] for span in spans
-        ):
+        start, end = day_bounds(day, project.zone)
+        marked = any(
+            datetime.fromisoformat(span.since) < end and start < datetime.fromisoformat(span.until) for span in spans
+        )
+        if end > limit or marked:
             continue
         sample = windows.day(day).sample
         if sample.height:

@@ -47,7 +47,7 @@ def retrain(
     """Snapshot, tests, train, compare, gate; then promote (`promote = "auto"`), keep as challenger, or refuse.
 
     The same content as the live version's data is `nothing_new`. A `slot` names a scheduled run: whoever creates
-    its first attempt runs it, anybody else is told `held_elsewhere`.
+    its first attempt runs it, anybody else is told `held_elsewhere`, also where that run failed.
     """
     if slot is not None and not _take(project, name, slot, now, actor):
         return Retrained(decision="held_elsewhere", why=f"slot {slot} was started already")
@@ -63,6 +63,8 @@ def retrain(
         )
     except NothingToDo as error:
         return Retrained(decision="nothing_new", why=error.what)
+    except Refused as error:
+        return Retrained(decision="refused", why=f"{error.what}: {error.why}")
     if not trained.ok:
         failed = ", ".join(one["check"] for one in trained.gate if not one["ok"])
         return Retrained(decision="refused", why=f"the gate refuses {trained.version}: {failed}", trained=trained)

@@ -82,6 +82,12 @@ def score(
             fix=f"middlewatch check {raw.source}  says what else differs",
         )
     typed = current.schema.typed(table, zone=str(project.zone)).frame
+    if time_column is not None and not isinstance(typed.schema.get(time_column), pl.Datetime):
+        raise UsageError(
+            f'"{time_column}" is no time column of {name}',
+            where=raw.source,
+            fix=f'kind = "time" and role = "ignored" under [columns.{time_column}] of {name}.schema.toml, then train',
+        )
     predicted = model.predictor(project.store, current).batch(
         current.encoding.encode(typed), threads=os.cpu_count() or 1
     )

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any, Literal
 
 from .incidents import Incident
-from .times import iso
+from .times import day_bounds, day_of, iso
 
 if TYPE_CHECKING:
     from .project import Project
@@ -75,11 +75,12 @@ def status(project: Project, name: str, *, now: datetime | None = None, clock: d
     failing: a page-worthy incident is open. look: any other is open. no_data: nothing logged, or silent for three
     windows. learning: too little history for an alarm line. healthy: none of these.
     """
+    zone = project.zone
     journal = project.journal(name)
     released = journal.state()
     live = released.live.get("live")
     days = project.windows(name).summaries()
-    moment = now or _newest(days, clock)
+    moment = now or _newest(days, clock, zone)
     known = project.incidents(name).all()
     incidents = [one for one in known if one.active]
     closed = [one for one in known if one.confirmed is not None]
@@ -87,15 +88,15 @@ def status(project: Project, name: str, *, now: datetime | None = None, clock: d
     live_entry = next(
         (one for one in reversed(journal.entries()) if one.version == live and one.channel == "live"), None
     )
-    state = _state(live, logged, days, incidents, moment)
+    state = _state(live, logged, days, incidents, day_of(moment, zone))
     return Status(
         model=name,
         state=state,
         sentence=_sentence(state, name, live, logged, incidents, moment),
         now=iso(moment),
         live={"version": live, "since": live_entry.at, "by": live_entry.actor} if live_entry else None,
-        requests=_requests(logged, known),
-        score=_score([one for one in days if one.get("score")], known),
+        requests=_requests(logged, known, zone),
+        score=_score([one for one in days if one.get("score")], known, zone),
         quality={"metric": None, "labelled_share": None, "note": "outcomes are not joined yet"},
         incidents=incidents,
         why_confirmed={"confirmed": sum(1 for one in closed if one.confirmed), "of": len(closed)},
@@ -105,12 +106,12 @@ def status(project: Project, name: str, *, now: datetime | None = None, clock: d
     )
 
 
-def _newest(days: Sequence[Mapping[str, Any]], clock: datetime) -> datetime:
+def _newest(days: Sequence[Mapping[str, Any]], clock: datetime, zone: tzinfo) -> datetime:
     """Replayed or imported history is judged at its own newest event, not at today's date."""
     logged = [one for one in days if one["source"] == "log"]
     if not logged:
         return clock
-    end = datetime.combine(date.fromisoformat(logged[-1]["day"]), datetime.min.time(), tzinfo=UTC) + timedelta(days=1)
+    end = day_bounds(date.fromisoformat(logged[-1]["day"]), zone)[1]
     written = datetime.fromisoformat(logged[-1]["written"])
     return end if written - end > timedelta(days=SILENT_WINDOWS) or end > clock else clock
 
@@ -120,13 +121,13 @@ def _state(
     logged: Sequence[Mapping[str, Any]],
     days: Sequence[Mapping[str, Any]],
     incidents: Sequence[Incident],
-    moment: datetime,
+    today: date,
 ) -> State:
     if any(one.severity == "page" for one in incidents):
         return "failing"
     if incidents:
         return "look"
-    if live is None or not logged or _silent_days(logged, moment) > SILENT_WINDOWS:
+    if live is None or not logged or _silent_days(logged, today) > SILENT_WINDOWS:
         return "no_data"
     last = next((one["judged"] for one in reversed(days) if one.get("judged")), None)
     if last is None or last.get("state") == "learning":
@@ -134,8 +135,8 @@ def _state(
     return "healthy"
 
 
-def _silent_days(logged: Sequence[Mapping[str, Any]], moment: datetime) -> int:
-    return (moment.date() - date.fromisoformat(logged[-1]["day"])).days - 1
+def _silent_days(logged: Sequence[Mapping[str, Any]], today: date) -> int:
+    return (today - date.fromisoformat(logged[-1]["day"])).days - 1
 
 
 def _sentence(
@@ -162,24 +163,32 @@ def _sentence(
 
 
 def usual(
-    days: Sequence[Mapping[str, Any]], incidents: Sequence[Incident], of: Callable[[Mapping[str, Any]], float]
+    days: Sequence[Mapping[str, Any]],
+    incidents: Sequence[Incident],
+    of: Callable[[Mapping[str, Any]], float],
+    zone: tzinfo,
 ) -> tuple[float, float] | None:
     """Least and most of a figure over the 28 windows before the last, days of any incident left out.
 
     An incident must not make itself usual. None where no such window is known.
     """
-    calm = [of(one) for one in days[:-1] if not _troubled(one["day"], incidents)][-USUAL_WINDOWS:]
+    calm = [of(one) for one in days[:-1] if not _troubled(one["day"], incidents, zone)][-USUAL_WINDOWS:]
     return (min(calm), max(calm)) if calm else None
 
 
-def _troubled(day: str, incidents: Sequence[Incident]) -> bool:
-    return any(one.since[:10] <= day and (day < one.until[:10] or not one.until) for one in incidents)
+def _troubled(day: str, incidents: Sequence[Incident], zone: tzinfo) -> bool:
+    start, end = day_bounds(date.fromisoformat(day), zone)
+    return any(
+        datetime.fromisoformat(one.since) < end and (not one.until or start < datetime.fromisoformat(one.until))
+        for one in incidents
+        if one.since
+    )
 
 
-def _requests(logged: Sequence[Mapping[str, Any]], incidents: Sequence[Incident]) -> dict[str, Any]:
+def _requests(logged: Sequence[Mapping[str, Any]], incidents: Sequence[Incident], zone: tzinfo) -> dict[str, Any]:
     if not logged:
         return {"day": None, "rows": 0, "refused": 0, "usual_low": None, "usual_high": None}
-    low, high = usual(logged, incidents, lambda one: int(one["rows"])) or (None, None)
+    low, high = usual(logged, incidents, lambda one: int(one["rows"]), zone) or (None, None)
     return {
         "day": logged[-1]["day"],
         "rows": logged[-1]["rows"],
@@ -189,8 +198,8 @@ def _requests(logged: Sequence[Mapping[str, Any]], incidents: Sequence[Incident]
     }
 
 
-def _score(scored: Sequence[Mapping[str, Any]], incidents: Sequence[Incident]) -> dict[str, Any]:
+def _score(scored: Sequence[Mapping[str, Any]], incidents: Sequence[Incident], zone: tzinfo) -> dict[str, Any]:
     if not scored:
         return {"mean": None, "usual_low": None, "usual_high": None}
-    low, high = usual(scored, incidents, lambda one: float(one["score"]["mean"])) or (None, None)
+    low, high = usual(scored, incidents, lambda one: float(one["score"]["mean"]), zone) or (None, None)
     return {"mean": scored[-1]["score"]["mean"], "usual_low": low, "usual_high": high}

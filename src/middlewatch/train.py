@@ -123,8 +123,8 @@ def train(
     where too few rows are left to learn from, TableError and NotFound for a source that is not there.
     """
     started = time.perf_counter()
-    _own_code(project, name)
     schema = project.schema(name)
+    _check_settings(project, name, schema)
     snapshot = take_snapshot(project, name, source, now=now, actor=actor, progress=progress)
     if not snapshot.ok and not force:
         raise _failed_tests(snapshot)
@@ -142,7 +142,7 @@ def train(
         gate_lines += gate.against_scores(
             schema.task,
             split.truth,
-            old,
+            metrics.aligned(old, champion.classes, schema.classes),
             grown.scores,
             wanted=project.settings(name).gate,
             champion_inputs=champion.encoding.names,
@@ -179,8 +179,15 @@ def train(
     )
 
 
-def _own_code(project: Project, name: str) -> None:
+def _check_settings(project: Project, name: str, schema: Schema) -> None:
     settings = project.settings(name)
+    known = [one.name for one in metrics.METRICS[schema.task]]
+    if settings.gate.metric not in (None, *known):
+        raise ConfigError(
+            f'"{settings.gate.metric}" is no metric of a {schema.task} model',
+            where=f"gate of [models.{name}] in {project.config.path.name}",
+            fix=f"one of {', '.join(known)}",
+        )
     if settings.train or settings.files:
         raise ConfigError(
             "training with code of your own is not there yet",

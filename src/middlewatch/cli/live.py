@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import UsageError
 from .output import Answer, progress, spark, table
 from .run import LIVE, Call, spare_imports, verb
 from .start import trained_lines
@@ -124,9 +126,11 @@ def _planned(plan: Released) -> list[str]:
     lines = [f"rolling back would put {plan.live} in the place of {plan.previous} (nothing was changed)"]
     replay = plan.replay or {}
     if replay.get("rows"):
+        changed = replay["decisions_changed"]
+        differ = f", {changed:,} decisions differ" if changed is not None else ""
         lines.append(
             f"  on the last {replay['rows']:,} logged requests: mean score {replay['score_now']:.4g} -> "
-            f"{replay['score_then']:.4g}, {replay['decisions_changed']:,} decisions differ"
+            f"{replay['score_then']:.4g}{differ}"
         )
     if replay.get("verdict"):
         lines.append(f"  {replay['verdict']}")
@@ -239,13 +243,15 @@ def tail(
     where: Annotated[str | None, typer.Option("--where", metavar="SQL")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as new ones come.")] = False,
     refused: Annotated[bool, typer.Option("--refused", help="Requests that were refused.")] = False,
-    count: Annotated[int, typer.Option("-n", help="How many of the newest.")] = 10,
+    count: Annotated[int, typer.Option("-n", min=1, help="How many of the newest.")] = 10,
 ) -> Answer:
     """The newest logged predictions, or refusals.
 
     middlewatch tail --where "temp < 0" -n 5
     """
     handle = call.handle()
+    if refused and where:
+        raise UsageError("--where reads the inputs of predictions; refusals have none", fix="leave --where out")
 
     def newest(after: Any) -> list[dict[str, Any]]:
         frame = handle.refused(since=after) if refused else handle.predictions(since=after, where=where)
@@ -259,7 +265,7 @@ def tail(
         for row in rows:
             if row["id"] not in seen:
                 seen.add(row["id"])
-                typer.echo(_line(row))
+                typer.echo(json.dumps(row, default=str) if call.as_json else _line(row))
         time.sleep(1)
         rows = newest("1min")
 

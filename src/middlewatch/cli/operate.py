@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
+from ..errors import NothingToDo
+from ..times import day_of
 from .live import Until
 from .output import Answer, table
 from .run import OPERATE, Call, verb
@@ -132,7 +135,15 @@ def monitor(
     """
     handle = call.handle()
     names = [call.model] if call.model else list(handle.project.config.models)
-    judged = [type(handle)(handle.project, name).monitor(until=until, rebuild=rebuild) for name in names]
+    judged, quiet = [], []
+    for name in names:
+        try:
+            judged.append(type(handle)(handle.project, name).monitor(until=until, rebuild=rebuild))
+        except NothingToDo as error:
+            # One quiet model must not keep the others from being judged.
+            quiet.append(error)
+    if not judged and quiet:
+        raise quiet[0]
     windows = [window for one in judged for window in one.windows]
     opened = [incident for one in judged for incident in one.incidents if incident.active]
     alarms = [window for window in windows if window["alarm"]]
@@ -142,7 +153,9 @@ def monitor(
         lines.append(f"  the newest 5; {len(alarms) - 5} more: --json lists them")
     for window in alarms[-5:]:
         top = ", ".join(f"{one['column']} {one['channel']}" for one in window["top"][:3])
-        lines.append(f"WARN {window['start'][:10]} ({window['rows']:,} rows): {top}")
+        day = day_of(datetime.fromisoformat(window["start"]), handle.project.zone)
+        lines.append(f"WARN {day} ({window['rows']:,} rows): {top}")
+    lines += [f"  {one.what}" for one in quiet] + [f"  {one}" for each in judged for one in each.notes]
     lines += [f"  incident {one.n} is {one.state}: {one.title}" for one in opened[-3:]]
     lines.append("Next:   middlewatch why" if opened else "Next:   middlewatch status")
     facts = {"windows": windows, "incidents": [one.to_dict() for one in opened]}

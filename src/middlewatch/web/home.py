@@ -40,7 +40,7 @@ def facts(project: Project, request: Request, now: datetime) -> dict[str, Any]:
         **found.to_dict(),
         "word": WORDS[found.state],
         "answer": answer(found, project),
-        "numbers": numbers(found, everything, _training(project, name)),
+        "numbers": numbers(found, everything, _training(project, name), project.zone),
         "moved": moved(found.days, project.zone),
         "training": _training(project, name),
         "closed": [
@@ -115,7 +115,9 @@ def likely(incident: Incident) -> dict[str, Any] | None:
     }
 
 
-def numbers(found: Status, incidents: Sequence[Incident], training: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+def numbers(
+    found: Status, incidents: Sequence[Incident], training: Mapping[str, Any] | None, zone: tzinfo
+) -> list[dict[str, Any]]:
     """Requests, refused, score, quality: the newest value, its usual range, the last windows.
 
     Usual is what the last 28 windows outside any incident had (`status.usual`).
@@ -127,17 +129,17 @@ def numbers(found: Status, incidents: Sequence[Incident], training: Mapping[str,
         {
             "name": "Requests",
             "unit": f"on {words.day(logged[-1]['day'])}" if logged else "",
-            **_series(logged, incidents, lambda one: one["rows"]),
+            **_series(logged, incidents, lambda one: one["rows"], zone),
         },
         {
             "name": "Refused",
             "unit": "broke the schema",
-            **_series(logged, incidents, lambda one: one.get("refused", 0)),
+            **_series(logged, incidents, lambda one: one.get("refused", 0), zone),
         },
         {
             "name": "Score",
             "unit": "mean prediction" + (", training" if scored and not logged else ""),
-            **_series(scored, incidents, lambda one: one["score"]["mean"]),
+            **_series(scored, incidents, lambda one: one["score"]["mean"], zone),
         },
         {
             "name": "Quality",
@@ -159,11 +161,11 @@ def _quality(quality: Mapping[str, Any], training: Mapping[str, Any] | None) -> 
     return "no outcomes yet"
 
 
-def _series(days: Sequence[Mapping[str, Any]], incidents: Sequence[Incident], of: Any) -> dict[str, Any]:
+def _series(days: Sequence[Mapping[str, Any]], incidents: Sequence[Incident], of: Any, zone: tzinfo) -> dict[str, Any]:
     if not days:
         return {"value": None, "usual": None, "word": "", "series": []}
     newest = of(days[-1])
-    span = usual(days, incidents, of)
+    span = usual(days, incidents, of, zone)
     word = ""
     if span is not None:
         word = "above usual" if newest > span[1] else "below usual" if newest < span[0] else "as usual"
