@@ -14,7 +14,7 @@ from .predictors import Predictor, load
 
 Floats = NDArray[np.float64]
 THREADS = os.cpu_count() or 1
-FOLD_ROWS = 25_000
+FOLD_ROWS = 20_000
 ROWS_FOR_THREADS = 250_000
 
 _OBJECTIVES = {"binary": "binary", "multiclass": "multiclass", "regression": "regression"}

@@ -28,8 +28,8 @@ from ..errors import MiddlewatchError, UsageError
 from .client import Replayed, replay
 
 MODEL = "delay"
-FIRST_DATA = date(2013, 4, 1)  # v1 learns what flew before
-SECOND_DATA = date(2013, 7, 8)  # v2 learns what flew before
+FIRST_DATA = date(2013, 3, 1)  # v1 learns what flew before
+SECOND_DATA = date(2013, 7, 8)  # v2 learns what flew since then, and before this
 CLEAN_DAYS = 5
 FAULTY_DAYS = 2
 MENDED_DAYS = 2
@@ -67,9 +67,9 @@ class Night:
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer, seconds
 
-    def source(self, until: date, rows: pl.DataFrame | None = None) -> int:
-        """What the warehouse holds up to a day: the source table that training reads."""
-        kept = rows if rows is not None else self.between(date(2013, 1, 1), until)
+    def source(self, first: date, until: date) -> int:
+        """What the warehouse holds of some days: the source table that training reads."""
+        kept = self.between(first, until)
         part = self.folder / "flights.parquet.part"
         kept.write_parquet(part)
         part.replace(self.folder / "flights.parquet")
@@ -150,7 +150,7 @@ def play(
 
 def _before(night: Night) -> None:
     """Two trainings and a release: what stood before the night began."""
-    rows = night.source(FIRST_DATA)
+    rows = night.source(date(2013, 1, 1), FIRST_DATA)
     words = ("init", "flights.parquet", "--target", "late", "--time", "departs", "--key", "flight_id")
     started, seconds = _init(night, words)
     night.step("init", f"{rows:,} flights until {FIRST_DATA}: schema of {len(started['columns'])} columns", seconds)
@@ -158,10 +158,12 @@ def _before(night: Night) -> None:
     night.step("train", _worth(trained), seconds)
     _, seconds = night.run("promote", trained["version"])
     night.step("promote", f"{trained['version']} is live", seconds)
-    rows = night.source(SECOND_DATA)
+    rows = night.source(FIRST_DATA, SECOND_DATA)
     retrained, seconds = night.run("retrain")
     night.step(
-        "retrain", f"{rows:,} flights until {SECOND_DATA}: {_worth(retrained)}, {retrained['decision']}", seconds
+        "retrain",
+        f"{rows:,} flights from {FIRST_DATA} to {SECOND_DATA}: {_worth(retrained)}, {retrained['decision']}",
+        seconds,
     )
     _, seconds = night.run("promote", retrained["version"])
     night.step("promote", f"{retrained['version']} is live", seconds)
@@ -249,7 +251,7 @@ def _mend(night: Night, incident: dict[str, Any], answer: dict[str, Any], first:
     cause = answer["causes"][0]["kind"] if answer["causes"] else "unknown"
     _, seconds = night.run("incidents", number, "resolve", "--cause", cause, "--confirmed")
     night.step("resolve", f"incident {number} closed, cause {cause} confirmed", seconds)
-    night.source(end)
+    night.source(FIRST_DATA, end)
     retrained, seconds = night.run("retrain", expect=(0, 1))
     left_out = sum(one["rows"] for one in retrained.get("left_out", []))
     passed = sum(1 for one in retrained["gate"] if one["ok"])
