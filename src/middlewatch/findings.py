@@ -31,7 +31,7 @@ class Finding:
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """The public JSON form (docs/json.md)."""
+        """The public JSON form, as in `check --json`."""
         return {
             "check": self.check,
             "column": self.column,

@@ -1,6 +1,6 @@
 """Model versions: the model, the encoding it was trained with, what made it, and rows that prove it still answers so.
 
-models/v0042/  model.txt  schema.toml  encoding.json  golden.json  profile.bin  env.txt  manifest.json
+models/v0042/  model.txt  schema.toml  encoding.json  golden.json  env.txt  manifest.json
 """
 
 from __future__ import annotations

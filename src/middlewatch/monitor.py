@@ -48,7 +48,7 @@ TOP = 5
 MOST_CHANNELS = 12
 RELEASE = "(release)"
 # A release against its gate that changes this share of decisions, or puts rows in an order that agrees no more than
-# this with the one before, is another model: two trainings on neighbouring months of flights agreed to 0.96.
+# this with the one before, is another model: two trainings on neighbouring months of flights correlated to 0.96.
 RELEASE_DECISIONS = 0.1
 RELEASE_ORDER = 0.9
 REFUSED = "(requests)"
