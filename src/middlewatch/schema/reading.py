@@ -1,237 +1,25 @@
-"""What the data must look like: columns, kinds, limits, rules. Read from `<name>.schema.toml`, edited by people.
-
-A Schema is a value: it holds no table and imports none. `typed` is the one door between raw columns (text from a
-CSV, any dtype from Parquet or pandas) and the canonical dtypes that everything else works on.
-"""
+"""From a schema file to values, each wrong line named."""
 
 from __future__ import annotations
 
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
+from typing import Any, Final, get_args
 
-from .errors import ConfigError, NotFound, nearest
-from .findings import Severity
+from middlewatch.errors import ConfigError, nearest
+from middlewatch.findings import Severity
 
-if TYPE_CHECKING:
-    import polars as pl
-
-Kind = Literal["number", "whole", "boolean", "category", "text", "time"]
-Role = Literal["feature", "target", "time", "key", "ignored"]
-Task = Literal["binary", "multiclass", "regression"]
-Private = Literal["drop", "hash"]
-Limit = float | int | datetime
-"""A hard limit: of numbers a number, of times a moment in UTC."""
+from .columns import Column, Kind, Limit, Private, Role, Rule, Task
+from .writing import TOML_NAMES, toml
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """One column's contract.
+def read(text: str, where: str) -> dict[str, Any]:
+    """The fields of a Schema. Raises ConfigError that names the line, the wrong key or value, and the nearest."""
+    return _Reader(text, where).schema()
 
-    `nulls` and `unseen` are the shares (0 to 1) of rows that may be missing, or outside `categories`; `min` and
-    `max` are hard limits, themselves allowed; None is no limit. `missing` are texts that mean missing besides blank.
-    `guessed` names the limits that nobody has reviewed yet.
-    """
-
-    name: str
-    kind: Kind
-    role: Role = "feature"
-    nulls: float = 0.0
-    min: Limit | None = None
-    max: Limit | None = None
-    categories: tuple[str, ...] | None = None
-    unseen: float = 0.0
-    unique: bool = False
-    unit: str = ""
-    owner: str = ""
-    source: str = ""
-    private: Private | None = None
-    severity: Severity = "fail"
-    centre: float = 0.0
-    decimal: str = "."
-    missing: tuple[str, ...] = ()
-    guessed: frozenset[str] = field(default_factory=frozenset)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """A condition between columns, in polars SQL, that every row must meet; null counts as met, as in SQL CHECK.
-
-    `share` of the rows (0 to 1) may break it.
-    """
-
-    name: str
-    sql: str
-    severity: Severity = "fail"
-    share: float = 0.0
-
-
-class Typed(NamedTuple):
-    """A batch in canonical dtypes, and for each column a Boolean mask of the cells that did not parse (null there)."""
-
-    frame: pl.DataFrame
-    unparsed: dict[str, pl.Series]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Schema:
-    """The contract of one model's table.
-
-    `target` is "" where outcomes are not known. `classes` are the target's values as text: (negative, positive) of
-    a binary task, in code order of a multiclass one, empty for regression.
-    """
-
-    name: str
-    target: str = ""
-    task: Task = "regression"
-    time: str | None = None
-    key: str | None = None
-    columns: tuple[Column, ...] = ()
-    rules: tuple[Rule, ...] = ()
-    classes: tuple[str, ...] = ()
-
-    @property
-    def features(self) -> tuple[Column, ...]:
-        """The columns that the model sees, in order."""
-        return tuple(one for one in self.columns if one.role == "feature")
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(one.name for one in self.columns)
-
-    def column(self, name: str) -> Column:
-        """The column of this name. Raises NotFound with the nearest."""
-        for one in self.columns:
-            if one.name == name:
-                return one
-        raise NotFound(f'no column "{name}" in the schema of {self.name}', fix=nearest(name, self.names))
-
-    def typed(self, raw: pl.DataFrame, *, zone: str = "UTC") -> Typed:
-        """The schema's columns that `raw` has, in the schema's order and canonical dtypes; others are left out.
-
-        Rows keep their number and order. Blank cells and the column's `missing` texts are null; a cell that is no
-        value of its kind is null and marked in `unparsed`. Times without a zone are read in `zone`.
-        """
-        import polars as pl
-
-        from .cells import cast
-
-        values: list[pl.Expr] = []
-        masks: list[pl.Expr] = []
-        for one in self.columns:
-            if one.name in raw.columns:
-                dtype = raw.schema[one.name]
-                how = {"decimal": one.decimal, "zone": zone}
-                value, unparsed = cast(one.name, dtype, one.kind, missing=one.missing, **how)
-                values.append(value)
-                masks.append(unparsed)
-        names = [one.meta.output_name() for one in values]
-        marked = [one.alias(f"mw.unparsed.{index}") for index, one in enumerate(masks)]
-        read = raw.lazy().select(*values, *marked).collect().get_columns()
-        parsed, failed = read[: len(names)], read[len(names) :]
-        return Typed(pl.DataFrame(parsed), dict(zip(names, failed, strict=True)))
-
-    @staticmethod
-    def parse(text: str, *, where: str) -> Schema:
-        """Read a schema file. Raises ConfigError that names the line, the wrong key or value, and the nearest."""
-        return _Reader(text, where).schema()
-
-    def to_toml(self) -> str:
-        """The file a person reviews; `parse` gives back an equal Schema."""
-        return "\n".join(_written(self)) + "\n"
-
-
-# --- writing ---------------------------------------------------------------------------------------------
-
-_HEADER: Final = """\
-# What the data of "{name}" must look like. Review it: limits named in `guessed` were set from the data
-# that `init` saw, with room for a normal next month. Change what you know better, then take its name out of `guessed`.
-#   kind        number, whole, boolean, category, text, time
-#   role        feature (default), target, time, key, ignored
-#   nulls       share of rows that may be missing       unseen   share of rows with a value not in `categories`
-#   min, max    hard limits                             missing  texts that mean missing, besides blank
-#   severity    fail (default), warn, note              private  "drop" or "hash": keep values out of logs
-# A rule states what must hold:  [[rules]] name = "..." sql = "arrives > departs" share = 0.0
-"""
-_TOML_NAMES: Final = {"source": "from"}
-_WIDTH: Final = 100
-
-
-def _written(schema: Schema) -> Iterable[str]:
-    yield _HEADER.format(name=_comment(schema.name))
-    yield "[model]"
-    for key in ("name", "target", "task", "time", "key", "classes"):
-        value = getattr(schema, key)
-        if value or key == "task":
-            yield f"{key} = {_toml(value)}"
-    for column in schema.columns:
-        yield ""
-        yield f"[columns.{_toml_key(column.name)}]"
-        yield f"kind = {_toml(column.kind)}"
-        for one in fields(Column):
-            value = getattr(column, one.name)
-            if one.name in ("name", "kind") or value == _default(one.name):
-                continue
-            if isinstance(value, frozenset):
-                value = tuple(_TOML_NAMES.get(name, name) for name in sorted(value))
-            yield f"{_TOML_NAMES.get(one.name, one.name)} = {_toml(value)}"
-    for rule in schema.rules:
-        yield ""
-        yield "[[rules]]"
-        yield f"name = {_toml(rule.name)}"
-        yield f"sql = {_toml(rule.sql)}"
-        if rule.severity != "fail":
-            yield f"severity = {_toml(rule.severity)}"
-        if rule.share:
-            yield f"share = {_toml(rule.share)}"
-
-
-def _default(name: str) -> Any:
-    return getattr(_DEFAULTS, name)
-
-
-_DEFAULTS: Final = Column(name="", kind="text")
-
-
-def _comment(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
-def _toml_key(name: str) -> str:
-    plain = name.isascii() and name.replace("_", "").replace("-", "").isalnum()
-    return name if plain else _toml(name)
-
-
-def _toml(value: Any) -> str:
-    """A TOML literal. JSON's strings are TOML's basic strings, but for DEL."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    if isinstance(value, tuple):
-        parts = [_toml(one) for one in value]
-        short = "[" + ", ".join(parts) + "]"
-        return short if len(short) <= _WIDTH else _wrapped(parts)
-    if isinstance(value, int | float):
-        return repr(value)
-    raise TypeError(f"no TOML form for {type(value).__name__}")
-
-
-def _wrapped(parts: Iterable[str]) -> str:
-    lines = [""]
-    for part in parts:
-        if len(lines[-1]) + len(part) > _WIDTH and lines[-1]:
-            lines.append("")
-        lines[-1] += f" {part}," if lines[-1] else f"    {part},"
-    return "[\n" + "\n".join(lines) + "\n]"
-
-
-# --- reading ---------------------------------------------------------------------------------------------
 
 _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "kind": get_args(Kind),
@@ -244,8 +32,8 @@ _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
 _SHARES: Final = ("nulls", "unseen", "share")
 _TEXTS: Final = ("name", "target", "time", "key", "unit", "owner", "from", "sql")
 _LISTS: Final = ("categories", "missing", "guessed", "classes")
-_COLUMN_KEYS: Final = tuple(_TOML_NAMES.get(one.name, one.name) for one in fields(Column) if one.name != "name")
-_MODEL_KEYS: Final = ("name", "target", "task", "time", "key", "classes")
+_COLUMN_KEYS: Final = tuple(TOML_NAMES.get(one.name, one.name) for one in fields(Column) if one.name != "name")
+MODEL_KEYS: Final = ("name", "target", "task", "time", "key", "classes")
 _RULE_KEYS: Final = ("name", "sql", "severity", "share")
 _GUESSABLE: Final = (
     "kind",
@@ -269,7 +57,7 @@ class _Reader:
         self.text = text
         self.where = where
 
-    def schema(self) -> Schema:
+    def schema(self) -> dict[str, Any]:
         try:
             tree = tomllib.loads(self.text)
         except tomllib.TOMLDecodeError as error:
@@ -278,7 +66,7 @@ class _Reader:
             ) from error
         self._known(tree, ("model", "columns", "rules"), ())
         model = self._table(tree.get("model", {}), ("model",))
-        self._known(model, _MODEL_KEYS, ("model",))
+        self._known(model, MODEL_KEYS, ("model",))
         facts = {key: self._value(("model", key), value) for key, value in model.items()}
         if not facts.get("name"):
             raise self._wrong(("model",), "the model has no name", 'add name = "..." under [model]')
@@ -291,19 +79,19 @@ class _Reader:
             if facts.get(role) and facts[role] not in names:
                 said = f'{role} = "{facts[role]}" is none of the columns'
                 raise self._wrong(("model", role), said, nearest(facts[role], names))
-        return self._whole(Schema(columns=columns, rules=self._rules(tree.get("rules", [])), **facts))
+        return self._whole({"columns": columns, "rules": self._rules(tree.get("rules", [])), **facts})
 
-    def _whole(self, schema: Schema) -> Schema:
+    def _whole(self, facts: dict[str, Any]) -> dict[str, Any]:
         """What no single value shows."""
-        expected = {"binary": "two", "multiclass": "two or more", "regression": "no"}[schema.task]
-        count = len(schema.classes)
-        right = {"binary": count == 2, "multiclass": count >= 2, "regression": count == 0}[schema.task]
-        if schema.target and not right:
-            said = f"a {schema.task} model has {expected} classes, this one {count}"
+        task, count = facts.get("task", "regression"), len(facts.get("classes", ()))
+        expected = {"binary": "two", "multiclass": "two or more", "regression": "no"}[task]
+        right = {"binary": count == 2, "multiclass": count >= 2, "regression": count == 0}[task]
+        if facts.get("target") and not right:
+            said = f"a {task} model has {expected} classes, this one {count}"
             raise self._wrong(("model", "classes"), said, 'classes = ["negative", "positive"], as text')
-        if len(set(schema.classes)) != count:
+        if len(set(facts.get("classes", ()))) != count:
             raise self._wrong(("model", "classes"), "a class is named twice", "name each once")
-        return schema
+        return facts
 
     def _column(self, name: str, table: Mapping[str, Any], model: Mapping[str, Any]) -> Column:
         path = ("columns", name)
@@ -331,7 +119,7 @@ class _Reader:
             good = {"time": datetime, "number": int | float, "whole": int | float}.get(column.kind)
             if limit is not None and (good is None or not isinstance(limit, good)):
                 fix = "a time like 2013-01-01T00:00:00Z" if column.kind == "time" else "numbers and times have limits"
-                raise self._wrong((*path, name), f"{name} = {_toml(limit)} is no limit of a {column.kind} column", fix)
+                raise self._wrong((*path, name), f"{name} = {toml(limit)} is no limit of a {column.kind} column", fix)
         if column.min is not None and column.max is not None and column.min > column.max:  # type: ignore[operator]
             raise self._wrong((*path, "min"), f'min is above max in "{column.name}"', "swap them")
         if column.categories is not None and column.kind not in ("category", "text"):
