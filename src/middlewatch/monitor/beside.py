@@ -1,0 +1,75 @@
+"""Signals beside the channels of columns: refused requests, and a release against its gate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+
+import numpy as np
+
+from middlewatch import shift
+from middlewatch.journal import Entry
+from middlewatch.replay import disagreement
+from middlewatch.shift import Reading
+
+from .past import Past
+from .units import Unit
+
+RELEASE = "(release)"
+# A release against its gate that changes this share of decisions, or puts rows in an order that agrees no more than
+# this with the one before, is another model: two trainings on neighbouring months of flights correlated to 0.96.
+RELEASE_DECISIONS = 0.1
+RELEASE_ORDER = 0.9
+REFUSED = "(requests)"
+REFUSED_SHARE = 0.01
+REFUSED_ROWS = 5
+BEYOND = 1.3
+
+
+def refused(unit: Unit, shares: Sequence[float]) -> Reading | None:
+    """Requests that were refused, where they are 1 % or more and beyond their own past, else None."""
+    share, worst = unit.refused_share, max(shares, default=0.0)
+    limit = max(BEYOND * worst, REFUSED_SHARE)
+    if unit.refused < REFUSED_ROWS or share < limit:
+        return None
+    height = float(np.log(share / limit))
+    usual = median(shares) if shares else 0.0
+    return Reading(
+        column=REFUSED,
+        channel="refused",
+        value=share,
+        worst=limit,
+        score=max(height, 1e-9),
+        lasting=height,
+        now=share,
+        usual=usual,
+    )
+
+
+def released(unit: Unit, forced: Mapping[str, Entry], past: Past) -> Reading | None:
+    """A version that was released against its gate and answers unlike the one before it, else None.
+
+    What passed its gate was compared there; what was rolled back to has been live already.
+    """
+    entry = forced.get(unit.version or "")
+    if entry is None or not unit.rows:
+        return None
+    now, before = (past.replayer(one) for one in (entry.version, entry.previous))
+    sample = unit.days[-1].sample
+    if now is None or before is None or sample.height < shift.MIN_ROWS:
+        return None
+    seen = disagreement(now, before, sample)
+    value = max(seen.decisions / RELEASE_DECISIONS, (1 - seen.order) / (1 - RELEASE_ORDER))
+    if value <= 1:
+        return None
+    height = float(np.log(value))
+    return Reading(
+        column=RELEASE,
+        channel="release",
+        value=value,
+        worst=1.0,
+        score=height,
+        lasting=height,
+        now=seen.decisions,
+        usual=0.0,
+    )

@@ -1,0 +1,113 @@
+"""What windows looked like, with the predictions of any one version."""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+from datetime import date
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from middlewatch import model as models
+from middlewatch import shift
+from middlewatch.errors import MiddlewatchError
+from middlewatch.observations import predicted_columns
+from middlewatch.profiles import ColumnSpec, Profile, ProfileSpec, merge, profile
+from middlewatch.replay import Replayer, load
+from middlewatch.shift import LABEL, SCORE, Facts
+
+from .units import Unit
+
+if TYPE_CHECKING:
+    from middlewatch.project import Project
+    from middlewatch.windows import WindowDay
+
+
+class Past:
+    """What windows looked like, with the predictions of any one version."""
+
+    def __init__(self, project: Project, name: str) -> None:
+        self.project = project
+        self.name = name
+        self.windows = project.windows(name)
+        self.notes: list[str] = []
+        self._inputs: dict[date, tuple[dict[str, Facts], Profile]] = {}
+        self._scored: dict[str, AbstractSet[date]] = {}
+        self._replayers: dict[str, Replayer | None] = {}
+
+    def logged(self, unit: Unit) -> dict[str, Facts]:
+        """The window as it was answered."""
+        inputs, whole = self._read(unit)
+        return inputs | _predicted(whole)
+
+    def under(self, unit: Unit, version: str) -> dict[str, Facts]:
+        """The window with the predictions that `version` gave, or would have given."""
+        inputs, whole = self._read(unit)
+        if unit.logged and all(set(one.versions) == {version} for one in unit.days):
+            return inputs | _predicted(whole)
+        found = [self._scores(one, version) for one in unit.days]
+        return inputs | _predicted(merge([one for one in found if one is not None]))
+
+    def mean(self, unit: Unit, version: str) -> float | None:
+        """Mean prediction of `version`."""
+        if all(set(one.versions) == {version} for one in unit.days):
+            column = self._read(unit)[1].columns.get(SCORE)
+        else:
+            found = [one for day in unit.days if (one := self._scores(day, version)) is not None]
+            column = merge(found).columns.get(SCORE)
+        return float(column.mean) if column is not None and column.n else None
+
+    def answered(self, unit: Unit) -> float | None:
+        """Mean prediction as it was answered."""
+        column = self._read(unit)[1].columns.get(SCORE)
+        return float(column.mean) if column is not None and column.n else None
+
+    def _read(self, unit: Unit) -> tuple[dict[str, Facts], Profile]:
+        held = self._inputs.get(unit.start)
+        if held is None:
+            whole = merge([one.profile for one in unit.days])
+            held = (shift.facts_of(whole, without=shift.PREDICTION), whole)
+            self._inputs[unit.start] = held
+        return held
+
+    def _scores(self, day: WindowDay, version: str) -> Profile | None:
+        """One day's predictions of `version`: kept ones, else its sample scored again and kept."""
+        if set(day.versions) == {version}:
+            return day.profile
+        if version not in self._scored:
+            self._scored[version] = self.windows.days_scored(version)
+        if day.day in self._scored[version]:
+            kept = self.windows.scores(day.day, version)
+            return kept.profile if kept is not None else None
+        replayer = self.replayer(version)
+        made = _replayed(replayer, day.sample) if replayer is not None else None
+        if made is not None:
+            self.windows.put_scores(day.day, version, made, basis="replayed", durable=False)
+        return made
+
+    def replayer(self, version: str) -> Replayer | None:
+        """A version ready to score kept samples; None, with a note, where it cannot be loaded."""
+        if version not in self._replayers:
+            self._replayers[version] = None
+            try:
+                if models.ours(version):
+                    self._replayers[version] = load(self.project, self.name, version)
+            except MiddlewatchError as error:
+                # Inputs can be judged without it, and a monitor that stops is worse than one that sees less.
+                self.notes.append(f"past predictions of {version} are left out: {error.what}")
+        return self._replayers[version]
+
+
+def _replayed(replayer: Replayer, sample: pl.DataFrame) -> Profile | None:
+    """Predictions of the sampled rows; None where they lack an input of the version."""
+    version = replayer.version
+    if not sample.height or not set(version.encoding.names) <= set(sample.columns):
+        return None
+    scores = replayer.scores(sample)
+    columns = predicted_columns(scores, version.classes)[: scores.ndim]
+    specs = [ColumnSpec(SCORE, "number"), ColumnSpec(LABEL, "category", known=version.classes)]
+    return profile(pl.DataFrame(columns), ProfileSpec(tuple(specs[: scores.ndim])))
+
+
+def _predicted(whole: Profile) -> dict[str, Facts]:
+    return {name: shift.facts_of_column(column) for name, column in whole.columns.items() if name in shift.PREDICTION}

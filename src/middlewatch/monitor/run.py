@@ -1,0 +1,269 @@
+"""One pass over the windows in order: each pending one is judged, then every one is learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from middlewatch import shift
+from middlewatch.incidents import Incident, Incidents
+from middlewatch.journal import Journal
+from middlewatch.shift import Facts, Reading, Verdict, Watch
+from middlewatch.times import iso
+
+from .beside import REFUSED, refused, released
+from .past import Past
+from .units import Unit
+from .words import about, rounded, short, title
+
+if TYPE_CHECKING:
+    from middlewatch.project import Project
+    from middlewatch.store import Store
+    from middlewatch.windows import Windows
+
+ACTOR = "monitor"
+# Windows before the first one judged that can still matter to it: its reference, 90 values, each of which was held
+# against 90 before, and the bins cut from the 90 before those.
+REACH = shift.REFERENCE + 2 * shift.HISTORY + shift.RECUT + shift.HISTORY
+CLEAN = 2
+TOP = 5
+MOST_CHANNELS = 12
+
+
+def live_models(store: Store) -> int:
+    """How many models of a store have a live version: they share its alarm budget."""
+    return sum(
+        1
+        for name in store.folders("")
+        if not name.startswith("_") and store.list(f"{name}/journal/") and Journal(store, name).live() is not None
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """The past as it stood before an incident began."""
+
+    watches: Mapping[str, Watch]
+    shares: Sequence[float]
+
+
+class Run:
+    """One pass over the windows in order: each pending one is judged, then every one is learnt."""
+
+    def __init__(
+        self, project: Project, name: str, units: Sequence[Unit], pending: Sequence[Unit], *, now: datetime
+    ) -> None:
+        self.name = name
+        self.now = now
+        self.windows: Windows = project.windows(name)
+        self.incidents: Incidents = project.incidents(name)
+        self.past = Past(project, name)
+        self.pending = {one.start for one in pending}
+        first = next(place for place, one in enumerate(units) if one.start in self.pending)
+        self.units = units[max(first - REACH, 0) :]
+        self.bad = [one for one in self.incidents.bad_spans() if not one.where]
+        self.active = {one.n: one for one in self.incidents.active()}
+        self.touched: set[int] = set()
+        self.done: list[dict[str, Any]] = []
+        weekly = project.config.monitor.window == "week"
+        budget = project.config.monitor.alarms_per_month / max(live_models(project.store), 1)
+        entries = project.journal(name).entries()
+        last = {one.version: one for one in entries if one.channel == "live" and one.action in ("promote", "rollback")}
+        self.forced = {version: one for version, one in last.items() if one.facts.get("forced") and one.previous}
+        self.latest = next((one.version for one in reversed(units) if one.version), "")
+        versions = {one.version or self.latest for one in pending}
+        self.watches = {one: Watch(budget=budget, days=7 if weekly else 1) for one in sorted(versions)}
+        # The past as it stood before each open incident: what "it lasts" is held against.
+        self.frozen: dict[int, _Before] = {}
+        self.previous: Mapping[str, Watch] = {}
+        self.learnt: list[Unit] = []
+        self.shares: list[float] = []
+
+    def judge(self) -> None:
+        """Go through the windows; fills `done` and `touched`."""
+        for unit in self.units:
+            for n, incident in self.active.items():
+                if n not in self.frozen and iso(unit.bounds[0]) >= incident.since:
+                    self._freeze(n, self.watches)
+            if unit.start in self.pending:
+                self._judge(unit)
+            if unit.logged:
+                self.shares = [*self.shares, unit.refused_share][-shift.HISTORY :]
+            if unit.rows and not self._marked(unit):
+                self.previous = {version: watch.copy() for version, watch in self.watches.items()}
+                for version, watch in self.watches.items():
+                    watch.step(unit.start, self.past.under(unit, version))
+                self.learnt.append(unit)
+
+    def _freeze(self, n: int, watches: Mapping[str, Watch]) -> None:
+        self.frozen[n] = _Before({version: watch.copy() for version, watch in watches.items()}, self.shares)
+
+    def _marked(self, unit: Unit) -> bool:
+        """True where a person marked at least half of the window's time as bad."""
+        start, end = unit.bounds
+        covered = timedelta()
+        for span in self.bad:
+            since, until = datetime.fromisoformat(span.since), datetime.fromisoformat(span.until)
+            covered = max(covered, min(until, end) - max(since, start))
+        return covered * 2 >= end - start
+
+    def _judge(self, unit: Unit) -> None:
+        version = unit.version or self.latest
+        facts = self.past.logged(unit)
+        verdict = self.watches[version].look(unit.start, facts)
+        beside = [
+            one for one in (refused(unit, self.shares), released(unit, self.forced, self.past)) if one is not None
+        ]
+        marked = self._marked(unit)
+        loud = [] if marked or not unit.rows else [one for one in verdict.readings if verdict.passes(one)]
+        if not marked:
+            loud += beside
+        numbers: list[int] = []
+        if not marked:
+            numbers = self._continue(unit, facts, version)
+            if loud:
+                numbers = self._answer(unit, verdict, loud, version, numbers)
+        shown = [*beside, *verdict.readings]
+        judged = {
+            "start": iso(unit.bounds[0]),
+            "end": iso(unit.bounds[1]),
+            "rows": unit.rows,
+            "alarm": bool(loud),
+            "provisional": verdict.provisional,
+            "state": "excluded" if marked else verdict.state,
+            "top": [one.to_dict() for one in shown[:TOP]],
+            **{line: short(getattr(verdict, line)) for line in ("m", "m_line", "p", "p_line")},
+            "history": verdict.history,
+            "notes": list(verdict.notes),
+            "refused": unit.refused,
+            "version": unit.version,
+            "incidents": numbers,
+            "revisions": unit.revisions,
+            "at": iso(self.now),
+        }
+        # After the incidents: a run that dies between the two judges this window again, under the same key.
+        self.windows.put_judgement(unit.days[0].day, judged)
+        self.done.append(judged)
+
+    # ------------------------------------------------------------------ incidents
+
+    def _continue(self, unit: Unit, facts: Mapping[str, Facts], version: str) -> list[int]:
+        """Hold the window against each open incident's own past: it lasts, or this is a clean window.
+
+        Returns the incidents that last.
+        """
+        lasting = []
+        end = iso(unit.bounds[1])
+        for n, incident in list(self.active.items()):
+            before = self.frozen.get(n)
+            if before is None or end <= incident.seen:
+                continue
+            readings = list(before.watches[version].look(unit.start, facts).readings) if unit.rows else []
+            readings += [
+                one for one in (refused(unit, before.shares), released(unit, self.forced, self.past)) if one is not None
+            ]
+            own = {(one["column"], one["channel"]) for one in incident.top}
+            still = [one.score for one in readings if (one.column, one.channel) in own and one.score > 0]
+            if still:
+                lasting.append(n)
+                self._update(n, unit, max(still))
+            else:
+                self._clean(n, end)
+        return lasting
+
+    def _update(self, n: int, unit: Unit, score: float, joined: Sequence[Reading] = ()) -> None:
+        """One more window of an incident, or more channels of one; it pages again only when it has doubled."""
+        incident = self.active[n]
+        facts: dict[str, Any] = {"clean": 0, "peak": max(incident.peak, round(score, 4))}
+        if iso(unit.bounds[1]) > incident.seen:
+            facts |= {
+                "until": iso(unit.bounds[1]),
+                "seen": iso(unit.bounds[1]),
+                "rows": incident.rows + unit.rows,
+                "windows": incident.windows + 1,
+                "after": rounded(self.past.answered(unit)),
+            }
+        if facts["peak"] >= incident.paged + np.log(2):
+            facts["paged"] = facts["peak"]
+        if joined:
+            known = {(one["column"], one["channel"]) for one in incident.top}
+            top = [*incident.top, *(one.to_dict() for one in joined if (one.column, one.channel) not in known)]
+            facts |= {**about(top), "top": top[:MOST_CHANNELS]}
+        self.active[n] = self.incidents.add(n, "update", at=self.now, actor=ACTOR, **facts)
+        self.touched.add(n)
+        if self.active[n].windows > shift.REFERENCE:
+            self._resolve(n, "it has lasted as long as the reference: this is usual now")
+
+    def _clean(self, n: int, end: str) -> None:
+        clean = self.active[n].clean + 1
+        self.active[n] = self.incidents.add(n, "update", at=self.now, actor=ACTOR, clean=clean, seen=end)
+        self.touched.add(n)
+        if clean >= CLEAN:
+            self._resolve(n, f"{CLEAN} clean windows")
+
+    def _resolve(self, n: int, reason: str) -> None:
+        self.incidents.add(n, "resolve", at=self.now, actor=ACTOR, reason=reason)
+        del self.active[n]
+
+    def _answer(
+        self, unit: Unit, verdict: Verdict, loud: Sequence[Reading], version: str, lasting: list[int]
+    ) -> list[int]:
+        """An alarm joins the incident it belongs to, or opens one. Returns the window's incidents."""
+        # A line below 0, where many alarms a month are allowed, is passed by channels that stayed within their worst.
+        moved = [*verdict.moved, *(one for one in loud if one not in verdict.moved)]
+        held = {(top["column"], top["channel"]) for n in lasting for top in self.active[n].top if n in self.active}
+        fresh = [one for one in loud if (one.column, one.channel) not in held]
+        if not fresh:
+            return lasting
+        columns = {one.column for one in fresh}
+        for n, incident in self.active.items():
+            # The same columns, what follows from them (predictions), or the second look at the same onset.
+            same = columns & set(incident.columns) or (n in lasting and columns <= shift.PREDICTION)
+            young = n in lasting and incident.windows <= CLEAN and REFUSED not in columns
+            if same or young:
+                new = [one for one in moved if (one.column, one.channel) not in held]
+                self._update(n, unit, max(one.height for one in fresh), joined=new)
+                return sorted({*lasting, n})
+        # An alarm for two windows together began with the first of the two.
+        paired = all(one.column != REFUSED and one.score <= (verdict.m_line or 0.0) for one in fresh)
+        spent = [*self.learnt[-1:], unit] if paired else [unit]
+        incident = self._open(spent, moved, fresh, version)
+        if incident.active:
+            self.active[incident.n] = incident
+            self._freeze(incident.n, self.previous if paired else self.watches)
+        return [*lasting, incident.n]
+
+    def _open(
+        self, units: Sequence[Unit], moved: Sequence[Reading], fresh: Sequence[Reading], version: str
+    ) -> Incident:
+        top = [one.to_dict() for one in sorted(moved, key=lambda one: -one.height)[:MOST_CHANNELS]]
+        past = [one for one in self.learnt if one.start < units[0].start][-shift.REFERENCE :]
+        means = [(mean, one.rows) for one in past if (mean := self.past.mean(one, version)) is not None]
+        before = sum(mean * rows for mean, rows in means) / sum(rows for _, rows in means) if means else None
+        after = self.past.answered(units[-1])
+        peak = round(max(one.height for one in fresh), 4)
+        incident = self.incidents.open(
+            key=f"{units[-1].start.isoformat()} {top[0]['column']}",
+            at=self.now,
+            actor=ACTOR,
+            facts={
+                **about(top),
+                "title": title(moved, before, after),
+                "since": iso(units[0].bounds[0]),
+                "until": iso(units[-1].bounds[1]),
+                "seen": iso(units[-1].bounds[1]),
+                "top": top,
+                "peak": peak,
+                "paged": peak,
+                "before": rounded(before),
+                "after": rounded(after),
+                "rows": sum(one.rows for one in units),
+                "windows": len(units),
+            },
+        )
+        self.touched.add(incident.n)
+        return incident
