@@ -19,13 +19,14 @@ from middlewatch.incidents import Incident
 from middlewatch.retention import expire_log
 from middlewatch.windows import KEEP_HOURS_DAYS
 
+from .beside import REFUSED
 from .run import Run, live_models
 from .units import notes_of, units_of
 
 if TYPE_CHECKING:
     from middlewatch.project import Project
 
-__all__ = ["Judged", "judge", "live_models"]
+__all__ = ["REFUSED", "Judged", "judge", "live_models"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
