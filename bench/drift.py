@@ -21,8 +21,9 @@ import numpy as np
 import polars as pl
 
 from middlewatch import flights, shift
-from middlewatch.profiles.measure import measure
+from middlewatch.profiles import ColumnSpec, ProfileSpec, merge, profile_groups
 from middlewatch.shift import Facts, Watch
+from middlewatch.windows import beside, by_column
 
 KINDS: dict[str, Any] = {
     "carrier": "category", "origin": "category", "dest": "category", "sched_hour": "whole", "distance": "whole",
@@ -70,8 +71,12 @@ class Scorer:
         return np.asarray(self.booster.predict(self.encode(frame), num_threads=1))
 
 
-def facts_of(series: pl.Series, kind: Any, centre: float) -> Facts:
-    return shift.facts_of_column(measure(series, kind, np.zeros(1, dtype=np.int64), centre=centre)[0])
+def window(frame: pl.DataFrame, columns: Mapping[str, Any], centres: Mapping[str, float]) -> dict[str, Facts]:
+    """What the monitor reads of a day, by the way of stored windows: hourly profiles, a sample, what stands beside."""
+    spec = ProfileSpec(tuple(ColumnSpec(name, kind, centres.get(name, 0.0)) for name, kind in columns.items()))
+    hours = profile_groups(frame, "hour", spec)
+    sample = frame.sample(min(shift.SAMPLE, frame.height), seed=0)
+    return shift.facts_of(merge(hours.values()), beside=by_column(beside(hours.values(), sample)))
 
 
 # --------------------------------------------------------------------------- faults
@@ -100,6 +105,14 @@ def _duplicate(frame: pl.DataFrame, chance: np.random.Generator) -> pl.DataFrame
     kept = chance.permutation(frame.height)[: int(frame.height * 0.7)]
     rows = np.sort(np.concatenate([kept, chance.choice(kept, frame.height - kept.size)]))
     return frame[rows]
+
+
+def _thinned(share: float) -> Change:
+    return lambda frame, chance: frame.filter(pl.Series(chance.random(frame.height) < share))
+
+
+def _doubled(frame: pl.DataFrame, _: np.random.Generator) -> pl.DataFrame:
+    return pl.concat([frame, frame]).sort("departs", maintain_order=True)
 
 
 def _population(share: float) -> Change:
@@ -176,6 +189,15 @@ def faults(spread: Mapping[str, float]) -> list[tuple[str, str, str, Change]]:
     return found
 
 
+def beyond() -> list[tuple[str, str, str, Change]]:
+    """Faults outside the design's 64: how many rows there are."""
+    return [
+        ("volume", "every second row lost", "(rows)", _thinned(0.5)),
+        ("volume", "every fourth row lost", "(rows)", _thinned(0.75)),
+        ("volume", "every row twice", "(rows)", _doubled),
+    ]
+
+
 # --------------------------------------------------------------------------- the year
 
 
@@ -184,7 +206,9 @@ class Year:
 
     def __init__(self, table: pl.DataFrame) -> None:
         local = pl.col("departs").dt.convert_time_zone("America/New_York").dt.date()
-        table = table.with_columns(local.alias("day")).sort("departs", maintain_order=True)
+        table = table.with_columns(local.alias("day"), pl.col("departs").dt.hour().alias("hour")).sort(
+            "departs", maintain_order=True
+        )
         quarter = table.filter(pl.col("day") < date(2013, 4, 1)).height
         self.scorer = Scorer(table, quarter)
         scores = np.concatenate([self.scorer.unseen, self.scorer.score(table[quarter:])])
@@ -197,8 +221,7 @@ class Year:
         self.windows = [self.window(one) for one in self.frames]
 
     def window(self, frame: pl.DataFrame, columns: Mapping[str, Any] = KINDS) -> dict[str, Facts]:
-        facts = {name: facts_of(frame[name], kind, self.centres.get(name, 0.0)) for name, kind in columns.items()}
-        return facts | {shift.SCORE: facts_of(frame[shift.SCORE], "number", 0.0)}
+        return window(frame, {**columns, shift.SCORE: "number"}, self.centres)
 
     def faulty(self, place: int, change: Change, chance: np.random.Generator) -> dict[str, Facts]:
         """The window of a day with a fault in it: what the fault changed, and the prediction, measured again."""
@@ -206,7 +229,8 @@ class Year:
         frame = change(clean, chance)
         frame = frame.with_columns(pl.Series(shift.SCORE, self.scorer.score(frame)))
         changed = {name: kind for name, kind in KINDS.items() if not frame[name].equals(clean[name])}
-        return self.windows[place] | self.window(frame, changed)
+        made = self.window(frame, changed)
+        return self.windows[place] | made
 
 
 def clean_year(year: Year, budget: float, keep: set[int] | None = None) -> tuple[list[shift.Verdict], dict[int, Watch]]:
@@ -274,6 +298,8 @@ def main() -> None:
     size = pl.struct("fault", "column").n_unique().alias("faults")
     with pl.Config(tbl_rows=100, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, fmt_str_lengths=40):
         print(found.group_by("group", maintain_order=True).agg(size, *shares))
+        more = detection(year, held, beyond())
+        print(more.group_by("fault", maintain_order=True).agg(*shares))
         print(found.with_columns(pl.lit("all").alias("group")).group_by("group").agg(size, *shares))
         business = found.filter(~pl.col("column").is_in(WEATHER))
         print(business.with_columns(pl.lit("not weather").alias("group")).group_by("group").agg(size, *shares))

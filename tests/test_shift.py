@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -265,13 +266,57 @@ def test_thin_empty_and_missing_columns_have_a_defined_answer(n: int, gone: str)
     assert back.readings
 
 
-def test_few_rows_are_a_note_and_never_an_alarm() -> None:
+def test_half_the_rows_alarm_and_a_little_fewer_do_not() -> None:
     watch, _ = quiet(120, n=300, seed=8)
     chance = np.random.default_rng(77)
     verdict = watch.look(START + timedelta(days=120), window(frame(120, chance)))
     assert verdict.usual_rows == 300
     assert verdict.notes == ("120 rows, usually 300 on this weekday",)
-    assert not verdict.alarm
+    assert verdict.alarm
+    assert (verdict.readings[0].column, verdict.readings[0].channel) == ("(rows)", "volume")
+    assert (verdict.readings[0].now, verdict.readings[0].usual) == (0.4, 1.0)
+    fewer = watch.look(START + timedelta(days=120), window(frame(260, chance)))
+    assert not fewer.alarm
+
+
+def test_nulls_in_every_hour_are_told_from_a_burst() -> None:
+    """A source that is out for a while leaves nulls in bursts; a few in every hour are another matter."""
+    chance = np.random.default_rng(3)
+    watch = Watch(budget=2)
+
+    def day(nulls: int, scattered: float) -> Mapping[str, Facts]:
+        rows = frame(900, chance)
+        rows = rows.with_columns(pl.when(pl.int_range(900) >= nulls).then("distance").alias("distance"))
+        return {
+            name: replace(one, scattered=scattered if name == "distance" else 0.0) for name, one in window(rows).items()
+        }
+
+    for at in range(120):
+        watch.step(START + timedelta(days=at), day(300 if at % 9 == 0 else 0, 0.0))
+    later = START + timedelta(days=120)
+    assert not watch.look(later, day(300, 0.0)).alarm
+    spread = watch.look(later, day(45, 0.05))
+    assert spread.alarm
+    assert (spread.readings[0].column, spread.readings[0].channel) == ("distance", "scattered")
+
+
+def test_a_shuffled_column_is_told_by_what_it_goes_with() -> None:
+    watch = Watch(budget=2)
+
+    def day(tie: float, weather: float) -> Mapping[str, Facts]:
+        ties = {"distance": {"seats": tie, "carrier": weather}}
+        made = window(frame(300, np.random.default_rng(int(tie * 1e4 + weather * 1e3))))
+        return {name: replace(one, ties=ties.get(name, {}), sampled=300) for name, one in made.items()}
+
+    chance = np.random.default_rng(1)
+    for at in range(120):
+        # One partner it always goes with, and one on some days only: that one tells nothing.
+        watch.step(START + timedelta(days=at), day(chance.uniform(0.68, 0.72), chance.uniform(0.0, 0.95)))
+    later = START + timedelta(days=120)
+    assert not watch.look(later, day(0.7, 0.0)).alarm
+    broken = watch.look(later, day(0.03, 0.5))
+    assert broken.alarm
+    assert (broken.readings[0].column, broken.readings[0].channel) == ("distance", "tie")
 
 
 def test_a_burst_that_ends_is_no_second_alarm() -> None:

@@ -7,6 +7,7 @@ Objects of one model, all written once, under `<model>/windows/<YYYY-MM-DD>/` (l
     r0001.hours            hourly Profiles and a sample of at most 2,000 rows: what `why` reads; kept 120 days
     scores-v0007-0001.bin  the day's predictions under another version (out-of-fold, or replayed sample)
     judged-0001.json       what the monitor said; the last one counts
+    quality-0001.json      what its outcomes say so far; the last one counts
 
 Late rows make a new revision; the newest counts. Reading summaries and judgements imports neither polars nor
 numpy, so that `status` stays quick.
@@ -20,6 +21,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, tzinfo
+from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -38,9 +40,11 @@ SCORE = "mw.score"
 DECILES = tuple(q / 10 for q in range(1, 10))
 KEEP_HOURS_DAYS = 120
 SAMPLE_ROWS = 2000
+FEW = 10
 _REVISION = re.compile(r"r(\d{4,})\.json")
 _JUDGED = re.compile(r"judged-(\d{4,})\.json")
 _SCORES = re.compile(r"scores-v(\d+)-(\d{4,})\.bin")
+_QUALITY = re.compile(r"quality-(\d{4,})\.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,12 @@ class WindowDay:
         """The whole day in one Profile, decoded anew at each call."""
         from .profiles import Profile
 
-        return Profile.from_bytes(self._day)
+        return Profile.from_bytes(_unpacked(self._day)[0])
+
+    @property
+    def beside(self) -> dict[str, dict[str, Any]]:
+        """By column what no merged profile can tell (see `by_column`). Empty in a store of the first layout."""
+        return _unpacked(self._day)[1]
 
     @property
     def hours(self) -> dict[int, Profile]:
@@ -142,9 +151,10 @@ class Windows:
             return standing
         hours = dict(sorted(hours.items()))
         whole = merge(hours.values())
+        packed = msgspec.msgpack.encode({"profile": whole.to_bytes(), "beside": beside(hours.values(), sample)})
         revision = standing + 1
         folder = self._folder(day)
-        while not self.store.put_new(f"{folder}r{revision:04d}.day", whole.to_bytes(), durable=durable):
+        while not self.store.put_new(f"{folder}r{revision:04d}.day", packed, durable=durable):
             revision += 1  # somebody else's, finished or torn: never written over
         body: dict[str, Any] = {"hours": {str(hour): one.to_bytes() for hour, one in hours.items()}}
         if sample is not None and sample.height:
@@ -183,6 +193,14 @@ class Windows:
             number += 1
         return number
 
+    def put_quality(self, day: date, facts: Mapping[str, Any], *, durable: bool = True) -> int:
+        """Keep what the outcomes of a day say so far, as a new revision; returns its number."""
+        number = 1 + _last(self._names(day), _QUALITY)
+        data = msgspec.json.encode({"schema": 1, **facts})
+        while not self.store.put_new(f"{self._folder(day)}quality-{number:04d}.json", data, durable=durable):
+            number += 1
+        return number
+
     def expire(self, before: date) -> int:
         """Drop hours and samples of days before `before` (days, summaries and judgements stay). Returns
         how many.
@@ -215,14 +233,15 @@ class Windows:
 
     def summaries(self, *, since: date | None = None, until: date | None = None) -> list[dict[str, Any]]:
         """Plain summaries of the days in [since, until], oldest first, each with its last judgement as
-        `judged` (None where not judged yet). JSON only.
+        `judged` and what its outcomes say as `quality` (None where there is none yet). JSON only.
         """
         out = []
         for day, names in sorted(self._listing(since, until).items()):
             revision = _last(names, _REVISION)
             if revision:
-                number = _last(names, _JUDGED)
-                out.append({**self._summary(day, revision), "judged": self._judgement(day, number)})
+                judged = self._judgement(day, _last(names, _JUDGED))
+                quality = self._quality(day, _last(names, _QUALITY))
+                out.append({**self._summary(day, revision), "judged": judged, "quality": quality})
         return out
 
     def judgement(self, day: date) -> dict[str, Any] | None:
@@ -286,6 +305,9 @@ class Windows:
 
     def _judgement(self, day: date, number: int) -> dict[str, Any] | None:
         return self._json(f"{self._folder(day)}judged-{number:04d}.json") if number else None
+
+    def _quality(self, day: date, number: int) -> dict[str, Any] | None:
+        return self._json(f"{self._folder(day)}quality-{number:04d}.json") if number else None
 
     def _json(self, key: str) -> dict[str, Any]:
         try:
@@ -366,6 +388,57 @@ def describe(profile: Profile) -> dict[str, Any]:
             "deciles": [float(score.quantile(q)) for q in DECILES],
         }
     return facts
+
+
+def beside(hours: Iterable[Profile], sample: pl.DataFrame | None) -> dict[str, Any]:
+    """What no merged profile of a window can tell, in its stored form (`by_column` reads it).
+
+    `scattered`: by column the share missing in the middle one of the hours of at least 10 rows, which a burst does
+    not move. `names`, `strength`: associations of all pairs of columns (see `associations`; the lower triangle row by
+    row, as float16) among the `rows` of the sample.
+    """
+    import numpy as np
+
+    from .associations import associations
+
+    shares: dict[str, list[float]] = {}
+    kinds: dict[str, str] = {}
+    for hour in hours:
+        for name, column in hour.columns.items():
+            kinds[name] = column.kind
+            if column.rows >= FEW:
+                shares.setdefault(name, []).append(column.nulls / column.rows)
+    facts: dict[str, Any] = {"scattered": {name: round(median(some), 6) for name, some in shares.items()}}
+    if sample is None or not sample.height:
+        return facts
+    tied = {name: kind for name, kind in kinds.items() if name in sample.columns and not name.startswith("mw.")}
+    found = associations(sample, tied)
+    triangle = found.strength[np.tril_indices(len(found.names), -1)]
+    return facts | {"names": found.names, "strength": triangle.astype("<f2").tobytes(), "rows": found.rows}
+
+
+def by_column(stored: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """`beside` by column: `scattered`, and `ties` with other columns among the `sampled` rows."""
+    import numpy as np
+
+    found: dict[str, dict[str, Any]] = {name: {"scattered": share} for name, share in stored["scattered"].items()}
+    names = stored.get("names", ())
+    strength = np.full((len(names), len(names)), np.nan)
+    if names:
+        strength[np.tril_indices(len(names), -1)] = np.frombuffer(stored["strength"], dtype="<f2")
+    both = np.fmax(strength, strength.T).tolist()
+    for name, row in zip(names, both, strict=True):
+        ties = {other: one for other, one in zip(names, row, strict=True) if one == one}
+        found.setdefault(name, {}).update(ties=ties, sampled=stored["rows"])
+    return found
+
+
+def _unpacked(data: bytes) -> tuple[bytes, dict[str, dict[str, Any]]]:
+    """The profile's bytes and what stands beside it; a store of the first layout holds the profile alone."""
+    if data.startswith(b"MWP"):
+        return data, {}
+    body = msgspec.msgpack.decode(data)
+    return body["profile"], by_column(body["beside"])
 
 
 def _last(names: Iterable[str], pattern: re.Pattern[str]) -> int:

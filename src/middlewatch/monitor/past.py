@@ -66,7 +66,7 @@ class Past:
         held = self._inputs.get(unit.start)
         if held is None:
             whole = merge([one.profile for one in unit.days])
-            held = (shift.facts_of(whole, without=shift.PREDICTION), whole)
+            held = (shift.facts_of(whole, without=shift.PREDICTION, beside=unit.beside), whole)
             self._inputs[unit.start] = held
         return held
 

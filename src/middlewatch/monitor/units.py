@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from middlewatch import shift
 from middlewatch.times import day_bounds
@@ -52,8 +52,32 @@ class Unit:
         return max(counted, key=lambda version: (counted[version], version)) if counted else None
 
     @property
+    def beside(self) -> dict[str, dict[str, Any]]:
+        """By column what stands beside the profiles (see `windows.beside`): of several days the mean, by rows."""
+        parts = [(one.beside, one.rows) for one in self.days if one.rows]
+        if len(parts) < 2:
+            return parts[0][0] if parts else {}
+        found: dict[str, dict[str, Any]] = {}
+        for name in {name for part, _ in parts for name in part}:
+            held = [(part[name], rows) for part, rows in parts if name in part]
+            found[name] = {
+                "scattered": _mean([(one["scattered"], rows) for one, rows in held if "scattered" in one]),
+                "sampled": sum(one.get("sampled", 0) for one, _ in held),
+                "ties": {
+                    other: _mean([(one["ties"][other], rows) for one, rows in held if other in one.get("ties", {})])
+                    for other in {other for one, _ in held for other in one.get("ties", {})}
+                },
+            }
+        return found
+
+    @property
     def revisions(self) -> dict[str, int]:
         return {one.day.isoformat(): one.revision for one in self.days}
+
+
+def _mean(weighed: Sequence[tuple[float, int]]) -> float | None:
+    rows = sum(one for _, one in weighed)
+    return sum(value * one for value, one in weighed) / rows if rows else None
 
 
 def units_of(project: Project, windows: Windows, until: datetime) -> list[Unit]:

@@ -26,6 +26,9 @@ def about(top: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 _WORDS = {
     "null": "missing",
+    "scattered": "missing in the middle hour",
+    "tie": "goes with its best partner",
+    "volume": "of the usual number",
     "novelty": "values outside all seen",
     "lattice": "numbers never seen",
     "whole": "whole numbers",
@@ -42,6 +45,8 @@ def title(moved: Sequence[Reading], before: float | None, after: float | None) -
         name = "prediction" if one.column in shift.PREDICTION else one.column.strip("()")
         if one.channel == "shape" or one.now is None or one.usual is None:
             said = f"{name} distribution {np.exp(one.height):.1f} x its worst"
+        elif one.channel == "level":
+            said = f"{name} mean {one.usual:.4g} -> {one.now:.4g}"
         else:
             said = f"{name} {_WORDS[one.channel]} {percent(one.usual)} -> {percent(one.now)}"
         if not any(part.startswith(name + " ") for part in parts):

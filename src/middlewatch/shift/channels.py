@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..profiles import bin_keys
+from ..profiles.column import add_moments
 
 if TYPE_CHECKING:
     from ..profiles import ColumnProfile, Profile
@@ -39,6 +40,12 @@ LATTICE = 10_000
 # Past predictions of a version that was not live yet come from kept samples of at most this many rows.
 # Natural change grows with n in `shape`, so predictions count as at most this many rows, then and now.
 SAMPLE = 2000
+# An association above this is as good as a rule, and Fisher's z has no end.
+STRONGEST = 0.995
+# A tie is watched where it is at least so strong, and in every usual window at least this share of its mean:
+# columns that go together on some days only (weather) break up by themselves.
+TIE = 0.3
+STEADY = 0.8
 
 
 # --------------------------------------------------------------------------- what is read of a window
@@ -68,12 +75,26 @@ class Facts:
     wholes: int | None = None
     pairs: int = 0
     repeats: int = 0
+    mean: float = math.nan
+    m2: float = 0.0
+    scattered: float | None = None
+    ties: Mapping[str, float] = field(default_factory=dict)
+    sampled: int = 0
 
 
-def facts_of(profile: Profile, *, without: Iterable[str] = ()) -> dict[str, Facts]:
-    """What the channels read, for every column of a profile but those named in `without`."""
+def facts_of(
+    profile: Profile, *, without: Iterable[str] = (), beside: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, Facts]:
+    """What the channels read, for every column of a profile but those named in `without`.
+
+    `beside` holds by column what no profile can: `scattered`, `ties` and `sampled` of Facts.
+    """
     left_out = set(without)
-    return {name: facts_of_column(column) for name, column in profile.columns.items() if name not in left_out}
+    return {
+        name: replace(facts_of_column(column), **(beside or {}).get(name, {}))
+        for name, column in profile.columns.items()
+        if name not in left_out
+    }
 
 
 def facts_of_column(column: ColumnProfile) -> Facts:
@@ -92,6 +113,8 @@ def facts_of_column(column: ColumnProfile) -> Facts:
         wholes=column.wholes if column.kind == "number" else None,
         pairs=column.pairs,
         repeats=column.repeats,
+        mean=float(column.mean) if binned and column.kind != "boolean" else math.nan,
+        m2=column.m2 if binned else 0.0,
     )
 
 
@@ -208,6 +231,28 @@ def shape(now: Ints, reference: Ints, *, most: int | None = None) -> float | Non
     return 8.0 * max(1.0 - affinity, 0.0) / (1.0 / n + 1.0 / m) / (bins - 1)
 
 
+def level(now: tuple[int, float, float], past: Sequence[tuple[int, float, float]]) -> float | None:
+    """How far the mean is from the reference's, in standard errors; (n, mean, M2) of each window.
+
+    Unlike `shape` it does not saturate: distributions that no longer overlap still tell how far apart they are.
+    None under 30 values on either side or where the reference has no spread.
+    """
+    n, mean, _ = now
+    m, usual, m2 = add_moments(past)
+    if n < MIN_ROWS or m < MIN_ROWS or not m2 > 0 or not math.isfinite(mean - usual):
+        return None
+    return abs(mean - usual) / math.sqrt(m2 / (m - 1) * (1.0 / n + 1.0 / m))
+
+
+def loosened(now: float, usual: float, n: int) -> float:
+    """How far an association (0 to 1) of `n` rows lies below the usual one, in standard errors (Fisher's z)."""
+    return max(0.0, _fisher(usual) - _fisher(now)) * math.sqrt(max(n - 3, 1))
+
+
+def _fisher(strength: float) -> float:
+    return math.atanh(min(strength, STRONGEST))
+
+
 def rate(now: float, reference: float, n: int) -> float:
     """How far a share is from its reference share, in standard errors of `n` rows (arcsine scale)."""
     return 2.0 * math.sqrt(n) * abs(_angle(now) - _angle(reference))
@@ -233,6 +278,19 @@ def alarm_line(past: Sequence[float], k: float) -> float:
     at = ranked[min(tail, len(ranked) - 1)]
     excess = sum(one - at for one in ranked[:tail]) / tail
     return ranked[0] + excess * math.log(1.0 / max(k, 1e-3))
+
+
+def peaks(values: Sequence[float], apart: int) -> list[float]:
+    """The heights of separate episodes: the highest, then the highest more than `apart` places from all those.
+
+    An episode of several windows is one alarm, so it is one height (declustering by runs, as in extreme value
+    statistics: Coles 2001, An Introduction to Statistical Modeling of Extreme Values, section 5.3).
+    """
+    found: list[int] = []
+    for place in sorted(range(len(values)), key=lambda at: -values[at]):
+        if all(abs(place - one) > apart for one in found):
+            found.append(place)
+    return [values[place] for place in found]
 
 
 def widen(seen: Seen | None, one: Facts) -> Seen | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from .channels import (
     MIN_ROWS,
     PREDICTION,
     SAMPLE,
+    STEADY,
+    TIE,
     Cut,
     Facts,
     Ints,
@@ -27,7 +30,10 @@ from .channels import (
     beyond,
     cut,
     join,
+    level,
+    loosened,
     off,
+    peaks,
     rate,
     shape,
     widen,
@@ -52,7 +58,12 @@ NOVEL = 0.001
 OFF_LATTICE = 0.2
 FLOOR_LATTICE = 0.1
 UNUSUAL_VOLUME = 2.0
+ROWS = "(rows)"
+# Traffic within this factor of the usual is no news, however even it was.
+VOLUME = 1.25
 LEAST = 1e-6
+# An incident closes after two clean windows: alarms no further apart are one.
+APART = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,15 +223,15 @@ class Watch:
     def look(self, start: date, facts: Mapping[str, Facts]) -> Verdict:
         """Judge a window against the past without learning it."""
         self._recut(start)
-        signals = self._signals(facts, self._fresh(facts))
+        signals = self._signals(facts, self._fresh(facts)) | self._volume(start, facts)
         readings = self._readings(signals)
         m = max((one.score for one in readings), default=None)
         p = max((one.lasting for one in readings), default=None)
         k = self.budget / 2 * len(self._highest) * self.days / 30
         m_line = p_line = None
         if len(self._highest) >= LEARN:
-            m_line = alarm_line([one for one, _ in self._highest], k)
-            p_line = alarm_line([one for _, one in self._highest], k)
+            m_line = alarm_line(peaks([one for one, _ in self._highest], APART), k)
+            p_line = alarm_line(peaks([one for _, one in self._highest], APART), k)
         state: State = "learning" if m_line is None else "provisional" if len(self) < FIRM else "judged"
         return Verdict(
             start=start,
@@ -242,7 +253,7 @@ class Watch:
         self._recut(start)
         fresh = self._fresh(facts)
         if len(self._windows) >= MIN_REFERENCE:
-            signals = self._signals(facts, fresh)
+            signals = self._signals(facts, fresh) | self._volume(start, facts)
             heights = self._heights(signals)
             if heights.keys:
                 highest = (float(heights.score.max()), float(heights.lasting.max()))
@@ -296,11 +307,23 @@ class Watch:
                 continue
             if (distance := self._shape(name, one)) is not None:
                 found[name, "shape"] = _Signal(distance, FLOOR_SHAPE)
+            if one.mean == one.mean:
+                moments = [(it.n, it.mean, it.m2) for it in known if it.mean == it.mean]
+                if (apart := level((one.n, one.mean, one.m2), moments)) is not None:
+                    usual = sum(n * mean for n, mean, _ in moments) / max(sum(n for n, _, _ in moments), 1)
+                    found[name, "level"] = _Signal(apart, FLOOR_RATE, one.mean, usual)
             if one.rows >= MIN_ROWS:
                 usual = _ratio((it.rows - it.n, it.rows) for it in known)
                 found[name, "null"] = _Signal.of(1 - one.n / one.rows, usual, one.rows)
+                # Nulls come in bursts where a source is out for hours; those spread over all hours are another matter.
+                spread = [it.scattered for it in known if it.scattered is not None]
+                if one.scattered is not None and len(spread) >= MIN_REFERENCE:
+                    calm = sum(spread) / len(spread)
+                    found[name, "scattered"] = _Signal.of(one.scattered, calm, one.rows, rising=True)
             if one.n < MIN_ROWS or name in PREDICTION:
                 continue
+            if (tie := _tie(one, known)) is not None:
+                found[name, "tie"] = tie
             if one.wholes is not None:
                 usual = _ratio((it.wholes or 0, it.n) for it in known)
                 found[name, "whole"] = _Signal.of(one.wholes / one.n, usual, one.n)
@@ -390,11 +413,36 @@ class Watch:
         ]
         return tuple(sorted(readings, key=lambda one: (-one.height, one.column, one.channel)))
 
+    def _volume(self, start: date, facts: Mapping[str, Facts]) -> dict[Key, _Signal]:
+        """Rows against the same weekday's, as a ratio: half and double are as far."""
+        usual, rows = self._usual_rows(start), _rows(facts)
+        if not usual or rows < MIN_ROWS:
+            return {}
+        floor = max(math.log(VOLUME), 3.0 / math.sqrt(usual))
+        return {(ROWS, "volume"): _Signal(abs(math.log(rows / usual)), floor, rows / usual, 1.0)}
+
     def _usual_rows(self, start: date) -> float | None:
         """Median rows of the same weekday in the last 8 weeks; None with under four of them."""
         at = bisect_right(self._rows, (start, 0))
         same = [rows for day, rows in self._rows[max(at - 56, 0) : at] if day.weekday() == start.weekday()]
         return float(median(same)) if len(same) >= 4 else None
+
+
+def _tie(one: Facts, known: Sequence[Facts]) -> _Signal | None:
+    """The association with the best partner, the one whose weakest of the usual windows is strongest."""
+    steady: dict[str, list[float]] = {}
+    for past in known:
+        for partner, strength in past.ties.items():
+            steady.setdefault(partner, []).append(strength)
+    best: tuple[float, float, str] | None = None
+    for partner, strengths in steady.items():
+        usual = sum(strengths) / len(strengths)
+        if len(strengths) >= max(MIN_REFERENCE, len(known) // 2) and usual >= TIE and min(strengths) >= STEADY * usual:
+            best = max(best or (0.0, 0.0, ""), (min(strengths), usual, partner))
+    if best is None or best[2] not in one.ties or one.sampled < MIN_ROWS:
+        return None
+    now = one.ties[best[2]]
+    return _Signal(loosened(now, best[1], one.sampled), FLOOR_RATE, now, best[1])
 
 
 def _rows(facts: Mapping[str, Facts]) -> int:

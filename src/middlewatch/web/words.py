@@ -18,10 +18,13 @@ CHANNELS = {
     "whole": "share of whole numbers",
     "repeat": "repeats of the row before",
     "lattice": "numbers never seen before",
+    "level": "the mean",
+    "scattered": "missing values in every hour",
+    "tie": "what it goes with",
     "volume": "number of rows",
     "refused": "share refused",
 }
-COLUMNS = {"mw.score": "the prediction", "mw.label": "the predicted class", "(requests)": "requests"}
+COLUMNS = {"mw.score": "the prediction", "mw.label": "the predicted class", "(requests)": "requests", "(rows)": "the number of rows"}
 ACTIONS = {
     "promote": "promoted",
     "rollback": "rolled back to",
