@@ -6,17 +6,21 @@ Each row is scored by a model that has not seen it, as its own training rows wou
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
-from typing import TYPE_CHECKING
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
+
+import middlewatch.quality.day as outcomes
 
 from .observations import observe
 from .profiles import merge, spec_of
+from .targets import target_of
+from .times import iso
 from .windows import cut
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from .project import Project
@@ -40,7 +44,8 @@ def backfill(
     """Make windows of training rows and keep their out-of-fold scores under `version`. Returns the days written.
 
     `rows` are typed and in order of time, `predicted` (n,) or (n, classes). A day that has logged traffic keeps its
-    window; days that an earlier training made keep theirs and get the new version's scores beside them.
+    window; days that an earlier training made keep theirs and get the new version's scores beside them. What the
+    out-of-fold scores were worth on each day is kept too: the past that the outcomes of served days are held against.
     """
     windows = project.windows(name)
     seen = observe(
@@ -63,4 +68,45 @@ def backfill(
         profile = merge(one.hours.values())
         kept = {column: profile.columns[column] for column in SCORED if column in profile.columns}
         windows.put_scores(day, version, replace(profile, columns=kept), basis="out_of_fold", durable=False)
+    _keep_worth(project, name, schema, rows, predicted, seen["mw.time"], set(made), version=version, now=now)
     return len(made)
+
+
+def _keep_worth(
+    project: Project,
+    name: str,
+    schema: Schema,
+    rows: pl.DataFrame,
+    predicted: NDArray[np.float64],
+    times: pl.Series,
+    days: set[date],
+    *,
+    version: str,
+    now: datetime,
+) -> None:
+    """Outcomes of training days against their out-of-fold scores, beside the days' windows."""
+    windows = project.windows(name)
+    threshold = project.settings(name).threshold
+    logged = {date.fromisoformat(one["day"]) for one in windows.summaries() if one["source"] == "log"}
+    target = target_of(rows, schema)
+    local = times.dt.convert_time_zone(str(project.zone)).dt.date()
+    columns = outcomes.categories(schema)
+    picked = rows.select(columns).with_columns(local.alias("mw.day")).with_row_index("mw.row")
+    for (day,), part in picked.partition_by("mw.day", as_dict=True).items():
+        if day not in days or day in logged:
+            continue
+        at = part["mw.row"].to_numpy()
+        facts: dict[str, Any] = {
+            "day": day.isoformat(),
+            "of": None,
+            "source": "training",
+            "version": version,
+            "rows": part.height,
+            "labelled": int(np.isfinite(target[at]).sum()),
+            "threshold": threshold,
+            **outcomes.facts(schema.task, part, target[at], predicted[at], threshold, columns),
+            "estimate": None,
+            "judged": None,
+            "written": iso(now),
+        }
+        windows.put_quality(day, facts, durable=False)

@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
     from .store import Store
 
-STREAMS = ("log", "refused")
+STREAMS = ("log", "refused", "labels")
 
 
 def expire_log(store: Store, model: str, before: date) -> int:
-    """Delete what was received on days before `before`, predictions and refusals. Returns the files deleted."""
+    """Delete predictions, refusals and labels received on days before `before`. Returns the files deleted."""
     gone = 0
     for stream in STREAMS:
         for folder in store.folders(f"{model}/{stream}"):

@@ -1,6 +1,7 @@
 """Is today beyond what this model has ever lived through? Judges finished windows, keeps incidents.
 
     log --building--> windows --shift.Watch--> verdicts --> judgements, incidents
+    labels --outcomes--> a day's losses --quality.Watch--> verdicts --> the incident about outcomes
 
 Everything is a fold over stored profiles: rows of the past are not read again. A window is judged against
 history under the version that answered it, so a promotion is no alarm: past predictions of that version come
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from middlewatch.building import build
 from middlewatch.errors import NothingToDo
 from middlewatch.incidents import Incident
+from middlewatch.outcomes import update
 from middlewatch.retention import expire_log
 from middlewatch.windows import KEEP_HOURS_DAYS
 
@@ -31,12 +33,15 @@ __all__ = ["REFUSED", "Judged", "judge", "live_models"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """What one run of the monitor did: windows judged (plain JSON, oldest first), incidents it touched."""
+    """What one run of the monitor did: windows judged (plain JSON, oldest first), incidents it touched; `quality`
+    are the windows judged by their outcomes.
+    """
 
     windows: list[dict[str, Any]]
     incidents: list[Incident]
     built: int
     notes: list[str] = field(default_factory=list)
+    quality: list[dict[str, Any]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -44,6 +49,7 @@ class Judged:
             "incidents": [one.to_dict() for one in self.incidents],
             "built": self.built,
             "notes": self.notes,
+            "quality": self.quality,
         }
 
 
@@ -66,16 +72,23 @@ def judge(
         )
     judged = {} if rebuild else windows.judgements()
     pending = [one for one in units if one.logged and judged.get(one.days[0].day, {}).get("revisions") != one.revisions]
+    budget = project.config.monitor.alarms_per_month / max(live_models(project.store), 1)
     if not pending:
-        return Judged(windows=[], incidents=[], built=len(built), notes=notes_of(project, units))
+        known = update(project, name, until=moment, now=now, budget=budget)
+        touched = [incidents.get(n) for n in known.incidents]
+        notes = notes_of(project, units)
+        return Judged(windows=[], incidents=touched, built=len(built), notes=notes, quality=known.windows)
     run = Run(project, name, units, pending, now=now)
     run.judge()
+    # After the windows' own judgement: outcomes come days later, and what they say stands beside it.
+    known = update(project, name, until=moment, now=now, budget=budget, rebuild=rebuild)
     expire_log(project.store, name, now.date() - timedelta(days=project.config.store.keep_log_days))
     # By event time: replayed history is as young as its own newest day.
     windows.expire(units[-1].days[-1].day - timedelta(days=KEEP_HOURS_DAYS))
     return Judged(
         windows=run.done,
-        incidents=[incidents.get(n) for n in sorted(run.touched)],
+        incidents=[incidents.get(n) for n in sorted(run.touched | set(known.incidents))],
         built=len(built),
         notes=[*notes_of(project, units), *run.past.notes],
+        quality=known.windows,
     )

@@ -12,6 +12,7 @@ import numpy as np
 from middlewatch import shift
 from middlewatch.incidents import Incident, Incidents
 from middlewatch.journal import Journal
+from middlewatch.outcomes.keeping import OUTCOMES
 from middlewatch.shift import Facts, Reading, Verdict, Watch
 from middlewatch.times import iso
 
@@ -66,7 +67,8 @@ class Run:
         first = next(place for place, one in enumerate(units) if one.start in self.pending)
         self.units = units[max(first - REACH, 0) :]
         self.bad = [one for one in self.incidents.bad_spans() if not one.where]
-        self.active = {one.n: one for one in self.incidents.active()}
+        # The incident about outcomes is kept by those: its channels are none of the windows'.
+        self.active = {one.n: one for one in self.incidents.active() if OUTCOMES not in one.columns}
         self.touched: set[int] = set()
         self.done: list[dict[str, Any]] = []
         weekly = project.config.monitor.window == "week"
