@@ -13,7 +13,7 @@ from .errors import MiddlewatchError
 from .findings import Finding
 
 __version__ = "0.1.0"
-__all__ = ["Finding", "Handle", "MiddlewatchError", "Profile", "Schema", "check", "open", "profile"]
+__all__ = ["Finding", "Handle", "MiddlewatchError", "Profile", "Schema", "check", "open", "profile", "rule"]
 
 _HOMES = {
     "Handle": "library",
@@ -22,6 +22,7 @@ _HOMES = {
     "check": "library",
     "open": "library",
     "profile": "library",
+    "rule": "checks",
 }
 
 

@@ -1,3 +1,4 @@
+from .checks import rule as rule
 from .errors import MiddlewatchError as MiddlewatchError
 from .findings import Finding as Finding
 from .library import Handle as Handle

@@ -8,10 +8,29 @@ Where too many cells of a column do not parse, its other tests are "unknown": th
 
 from __future__ import annotations
 
+from .days import rows_per_day
 from .facts import QUANTILES
 from .judge import SHIFTED, UNKNOWN_FROM, findings
 from .passes import Report, check
-from .quarantine import bad_rows
+from .plan import Plan, plan
+from .quarantine import Parts, split
+from .rules import RowRule, load, rule
 from .tests import predicates
 
-__all__ = ["QUANTILES", "SHIFTED", "UNKNOWN_FROM", "Report", "bad_rows", "check", "findings", "predicates"]
+__all__ = [
+    "QUANTILES",
+    "SHIFTED",
+    "UNKNOWN_FROM",
+    "Parts",
+    "Plan",
+    "Report",
+    "RowRule",
+    "check",
+    "findings",
+    "load",
+    "plan",
+    "predicates",
+    "rows_per_day",
+    "rule",
+    "split",
+]

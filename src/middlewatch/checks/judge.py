@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 import polars as pl
 
+import middlewatch.checks.days as days
 from middlewatch.cells import is_text
 from middlewatch.errors import nearest
 from middlewatch.findings import Finding, Severity
@@ -16,34 +18,43 @@ from middlewatch.schema import Column, Rule, Schema
 
 from .facts import shown
 from .moved import moved
+from .plan import Once, Plan
+from .rules import RowRule
 from .words import a_kind, limit, noun, percent
 
 UNKNOWN_FROM: Final = 0.05
 """Share of cells that do not parse from which on a column's other tests are unknown."""
 SHIFTED: Final = 0.1
 """Distance from the reference (0 to 1, sampling noise apart) from which on a column is named as shifted."""
+MANY: Final = 100
+"""Rows from which on a column of one value is no chance."""
 _SHOWN: Final = 3
 
 
 def findings(
     profile: Profile,
-    schema: Schema,
+    tested: Plan,
     *,
     dtypes: Mapping[str, pl.DataType],
     textual: bool,
-    repeated: Mapping[str, Failed] | None = None,
+    repeated: Mapping[str, Failed],
     reference: Profile | None = None,
+    now: datetime | None = None,
 ) -> tuple[Finding, ...]:
-    """Every failed test, failures first. `dtypes` are the raw table's columns, `repeated` the rows of unique ones."""
+    """Every failed test, failures first. `dtypes` are the raw table's columns, `repeated` the rows that repeat."""
+    schema = tested.schema
     judge = _Judge(profile, schema, textual)
     judge.table(dtypes)
     for one in schema.columns:
         if one.name in dtypes and one.role != "ignored" and profile.rows:
-            judge.column(one, dtypes[one.name], (repeated or {}).get(one.name))
+            judge.column(one, dtypes[one.name])
         elif one.name in dtypes and not schema.target and profile.rows:
             judge.unknown_column(one)
-    for rule in schema.rules:
-        judge.rule(rule)
+    for once in tested.once:
+        judge.once(once, repeated[once.test])
+    for rule in tested.every_rule:
+        judge.rule(rule, tested.unjudged.get(rule.name))
+    judge.found += days.findings(profile, schema, zone=tested.zone, now=now, reference=reference)
     if reference is not None:
         judge.shift(reference)
     order = ("fail", "warn", "note")
@@ -92,7 +103,7 @@ class _Judge:
             fix = f"add [columns.{name}] to {self.file} if it is needed"
             self.found.append(Finding(check="extra", column=name, message=said, severity="note", fix=fix))
 
-    def column(self, one: Column, dtype: pl.DataType, repeated: Failed | None) -> None:
+    def column(self, one: Column, dtype: pl.DataType) -> None:
         unparsed = self._failed(f"type:{one.name}")
         if unparsed.rows:
             self._unparsed(one, unparsed)
@@ -108,14 +119,46 @@ class _Judge:
             return
         self._nulls(one)
         self._values(one)
-        if repeated is not None and repeated.rows:
-            self._add(
-                one,
-                "unique",
-                repeated,
-                f"repeats a value in {self._of(repeated.rows)} rows",
-                f"take out the repeats, or unique = false under {self._table(one)}",
+        self._constant(one)
+
+    def once(self, once: Once, repeated: Failed) -> None:
+        """Values that must occur once."""
+        if not repeated.rows:
+            return
+        single = self.schema.column(once.columns[0]) if len(once.columns) == 1 else None
+        said = f"repeats a value in {self._of(repeated.rows)} rows"
+        if single is not None and once.test.startswith("unique:"):
+            fix = f"take out the repeats, or unique = false under {self._table(single)}"
+            self._add(single, "unique", repeated, said, fix)
+            return
+        self.found.append(
+            Finding(
+                check="key",
+                message=f"{' and '.join(once.columns)} together {said.replace('repeats', 'repeat', 1)}",
+                severity=once.severity,
+                rows_failed=repeated.rows,
+                share_failed=repeated.rows / self.profile.rows,
+                examples=tuple(shown(row) for row in repeated.examples),
+                fix=f"take out the repeats, or take that [[keys]] out of {self.file}",
+                evidence={"columns": list(once.columns)},
             )
+        )
+
+    def _constant(self, one: Column) -> None:
+        held = self.profile.columns.get(one.name)
+        if held is None or not held.n:
+            return
+        distinct = held.distinct()
+        if one.constant and distinct > 1:
+            top = ", ".join(f'"{value}"' for value, _ in held.top(_SHOWN)) if not one.private else ""
+            said = f"must hold one value and holds {distinct:,}" + (f": {top}" if top else "")
+            fix = f"look where the others come from, or constant = false under {self._table(one)}"
+            self._add(one, "constant", Failed(held.n), said, fix)
+        known_constant = one.constant or (one.categories is not None and len(one.categories) == 1)
+        if one.role == "feature" and distinct == 1 and not held.nulls and held.n >= MANY and not known_constant:
+            said = f"has the same value in all {self.profile.rows:,} rows"
+            fix = f"look whether its source is stuck, or constant = true under {self._table(one)}"
+            self._add(one, "constant", Failed(held.n), said, fix, severity="warn")
 
     def unknown_column(self, one: Column) -> None:
         """What is odd in any table, where no schema says what the column should be: warnings, never failures."""
@@ -173,6 +216,21 @@ class _Judge:
             said = f"is outside [{low}, {high}] in {self._of(outside.rows)} rows{self._reach(one)}"
             fix = f"look at the unit and the source, or widen min and max under {self._table(one)}"
             self._add(one, "range", outside, said, fix)
+        unusual = self._failed(f"expected:{one.name}")
+        if unusual.rows and one.expected:
+            low, high = (limit(side) for side in one.expected)
+            said = f"is outside its usual range [{low}, {high}] in {self._of(unusual.rows)} rows{self._reach(one)}"
+            fix = f"look at the source, or widen expected under {self._table(one)}"
+            self._add(one, "expected", unusual, said, fix, severity="warn")
+        unlike = self._failed(f"pattern:{one.name}")
+        if unlike.rows:
+            said = f"does not match {one.pattern} in {self._of(unlike.rows)} rows"
+            self._add(one, "pattern", unlike, said, f"mend the source, or pattern under {self._table(one)}")
+        stray = self._failed(f"references:{one.name}")
+        if self._beyond(stray.rows, one.unseen):
+            said = f"holds values that {one.references} does not in {self._of(stray.rows)} rows"
+            said += f", {percent(one.unseen)} may be" if one.unseen else ""
+            self._add(one, "references", stray, said, f"bring {one.references} up to date, or mend the source")
         unseen = self._failed(f"categories:{one.name}")
         if unseen.rows:
             self._unseen(one, unseen)
@@ -180,6 +238,11 @@ class _Judge:
         if future.rows:
             said = f"is in the future in {self._of(future.rows)} rows"
             self._add(one, "future", future, said, "look at the zone and the clock of the source", severity="note")
+        back = self._failed(f"order:{one.name}")
+        if back.rows:
+            said = f"goes backwards in {self._of(back.rows)} rows"
+            fix = f"sort the table by {one.name}, or ordered = false under [table] of {self.file}"
+            self._add(one, "order", back, said, fix, severity=self.schema.table.severity)
 
     def _unseen(self, one: Column, failed: Failed) -> None:
         known = one.categories or ()
@@ -199,16 +262,21 @@ class _Judge:
         said += f"; {percent(one.unseen)} may be" if one.unseen else ""
         self._add(one, "categories", failed, said, fix, severity=one.severity if beyond else "note")
 
-    def rule(self, rule: Rule) -> None:
+    def rule(self, rule: Rule | RowRule, unjudged: str | None) -> None:
+        """One rule of the schema, or an own one."""
         name = f"rule:{rule.name}"
-        if name not in self.profile.failed:
+        if name not in self.profile.failed or unjudged is not None:
             if self.profile.rows:
-                said = f'rule "{rule.name}" cannot be judged: a column it needs is not there'
-                self.found.append(Finding(check="rule", message=said, severity="note", status="unknown"))
+                why = unjudged or "a column it needs is not there"
+                said = f'rule "{rule.name}" cannot be judged: {why}'
+                # An own rule that fails to run guards nothing: that must not pass in silence.
+                severity: Severity = rule.severity if unjudged is not None else "note"
+                self.found.append(Finding(check="rule", message=said, severity=severity, status="unknown"))
             return
         failed = self.profile.failed[name]
         if self._beyond(failed.rows, rule.share):
-            said = f'rule "{rule.name}" ({rule.sql}) does not hold in {self._of(failed.rows)} rows'
+            about = rule.sql if isinstance(rule, Rule) else rule.where
+            said = f'rule "{rule.name}" ({about}) does not hold in {self._of(failed.rows)} rows'
             said += f", {percent(rule.share)} may break it" if rule.share else ""
             self.found.append(
                 Finding(
@@ -218,7 +286,8 @@ class _Judge:
                     rows_failed=failed.rows,
                     share_failed=failed.rows / self.profile.rows,
                     examples=tuple(shown(row) for row in failed.examples),
-                    fix=f'mend the rows, or change rule "{rule.name}" in {self.file}',
+                    fix=f'mend the rows, or change rule "{rule.name}" in '
+                    + (self.file if isinstance(rule, Rule) else rule.where.partition(":")[0]),
                 )
             )
 
@@ -257,9 +326,17 @@ class _Judge:
                 rows_failed=failed.rows,
                 share_failed=failed.rows / self.profile.rows,
                 examples=tuple(shown(row) for row in failed.examples),
-                fix=fix,
+                fix=fix + self._ask(one),
             )
         )
+
+    @staticmethod
+    def _ask(one: Column) -> str:
+        """Whom to call, where the schema says."""
+        who = f"ask {one.owner}" if one.owner else ""
+        place = f"it comes from {one.source}" if one.source else ""
+        said = ", ".join(part for part in (who, place) if part)
+        return f"; {said}" if said else ""
 
     def _failed(self, name: str) -> Failed:
         return self.profile.failed.get(name, Failed(0))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -17,14 +18,17 @@ from middlewatch.schema import Schema
 
 from .facts import facts
 from .judge import findings
-from .marked import marked
+from .plan import Plan, plan
 from .repeats import Repeats
-from .tests import predicates
+from .rules import RowRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What the tests of a table found, and its profile. `columns` is plain JSON; `ok` is False where one failed."""
+    """What the tests of a table found, and its profile. `columns` is plain JSON; `ok` is False where one failed.
+
+    `repeated` holds by test (`unique:id`, `key:flight + day`) the numbers of rows that repeat an earlier one.
+    """
 
     ok: bool
     rows: int
@@ -32,6 +36,7 @@ class Report:
     findings: tuple[Finding, ...]
     profile: Profile
     columns: Mapping[str, Mapping[str, Any]]
+    repeated: Mapping[str, pl.Series] = field(default_factory=dict, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The public form of `check --json`."""
@@ -51,21 +56,32 @@ def check(
     zone: str = "UTC",
     reference: Profile | None = None,
     now: datetime | None = None,
+    rules: Sequence[RowRule] = (),
+    base: Path | None = None,
 ) -> Report:
     """Test a table against its schema, reading it once; with `reference`, name what has shifted from it.
 
-    Times without a zone are read in `zone`; times after `now` are noted. A bad table is a Report, not an
-    exception; raises TableError where it cannot be read, ConfigError where a rule of the schema is no SQL.
+    Times without a zone are read in `zone`; `now` is what the newest event's age is measured from. `rules` are own
+    Python functions; tables that columns reference are relative to `base`. A bad table is a Report, not an exception;
+    raises TableError where it cannot be read, ConfigError where a rule of the schema is none.
     """
     start = perf_counter()
-    tested = predicates(schema, now=now)
-    spec = profiles.spec_of(schema, predicates=tested)
-    keys = {one.name: Repeats() for one in schema.columns if one.unique and one.name in raw.columns}
-    profile = profiles.profile_stream(_batches(raw, schema, zone, keys), spec)
+    tested = plan(schema, raw.columns, zone=zone, now=now, rules=rules, base=base)
+    spec = profiles.spec_of(schema, predicates=tested.predicates)
+    repeats = {one.test: Repeats(one.columns) for one in tested.once}
+    profile = profiles.profile_stream(_batches(raw, tested, repeats), spec)
     with tables.reading(raw.source):
         dtypes = dict(raw.frame.collect_schema())
-    repeated = {name: one.found(raw.frame, schema, name, zone) for name, one in keys.items()}
-    found = findings(profile, schema, dtypes=dtypes, textual=raw.textual, repeated=repeated, reference=reference)
+    repeated = {test: one.found(raw.frame, schema, zone) for test, one in repeats.items()}
+    found = findings(
+        profile,
+        tested,
+        dtypes=dtypes,
+        textual=raw.textual,
+        repeated={test: failed for test, (failed, _) in repeated.items()},
+        reference=reference,
+        now=now,
+    )
     return Report(
         ok=passed(found),
         rows=profile.rows,
@@ -73,12 +89,13 @@ def check(
         findings=found,
         profile=profile,
         columns={name: facts(one) for name, one in profile.columns.items() if name in dtypes},
+        repeated={test: rows for test, (_, rows) in repeated.items()},
     )
 
 
-def _batches(raw: tables.Raw, schema: Schema, zone: str, keys: Mapping[str, Repeats]) -> Iterator[pl.DataFrame]:
+def _batches(raw: tables.Raw, tested: Plan, repeats: Mapping[str, Repeats]) -> Iterator[pl.DataFrame]:
     for batch in tables.batches(raw.frame):
-        typed = marked(batch, schema, zone)
-        for name, one in keys.items():
-            one.add(typed[name])
-        yield typed
+        ready = tested.ready(batch)
+        for one in repeats.values():
+            one.add(ready)
+        yield ready

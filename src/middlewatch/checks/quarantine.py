@@ -1,36 +1,65 @@
-"""Bad rows, each with its reasons."""
+"""Bad rows and good ones, apart: each bad row with its reasons, none lost."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
 import polars as pl
 
-from middlewatch.schema import Schema
+from middlewatch import tables
+from middlewatch.cells import column
 
-from .marked import marked
-from .tests import predicates, tolerated
+from .plan import Plan
+
+REASONS = "mw.reasons"
+ROW = "mw.row"
 
 
-def bad_rows(raw: pl.DataFrame, schema: Schema, *, zone: str = "UTC", first_row: int = 0) -> pl.DataFrame:
-    """The rows of a raw batch that break a test that fails (not warnings), for quarantine.
+class Parts(NamedTuple):
+    """Some rows of a table as they came: those that no test finds bad, and the others with `mw.row`, `mw.reasons`."""
 
-    The raw columns as they came, `mw.row` (the 0-based row in the table, the batch beginning at `first_row`) and
-    `mw.reasons`, a list of test and column such as "range: temp".
+    good: pl.DataFrame
+    bad: pl.DataFrame
+
+
+def split(raw: tables.Raw, tested: Plan, repeated: Mapping[str, pl.Series]) -> Iterator[Parts]:
+    """A table in order, some rows at a time, every row in one of the two parts; reads it once more.
+
+    Bad is a row that breaks a test that fails, unless a share of rows may; `repeated` are the rows that repeat an
+    earlier one (`Report.repeated`). `mw.row` is the 0-based row in the table, `mw.reasons` a list such as
+    `["range: temp", "unique: id"]`.
     """
-    typed = marked(raw, schema, zone)
-    allowed = {one.name: one.severity for one in schema.columns}
-    rules = {f"rule:{one.name}": one.severity for one in schema.rules}
-    reasons = []
-    for test in predicates(schema):
-        severity = rules.get(test.name) or allowed[test.name.partition(":")[2]]
-        if (
-            severity == "fail"
-            and set(test.expr.meta.root_names()) <= set(typed.columns)
-            and not tolerated(test, schema)
-        ):
-            kind, _, name = test.name.partition(":")
-            reasons.append(pl.when(test.expr.fill_null(False)).then(pl.lit(f"{kind}: {name}")))
-    listed = pl.concat_list(reasons).list.drop_nulls() if reasons else pl.lit([], dtype=pl.List(pl.String))
-    why = typed.select(listed.alias("mw.reasons")).to_series()
-    if why.len() != raw.height:
-        why = pl.Series("mw.reasons", [[]] * raw.height, dtype=pl.List(pl.String))
-    return raw.with_row_index("mw.row", offset=first_row).with_columns(why).filter(pl.col("mw.reasons").list.len() > 0)
+    row = 0
+    for batch in tables.batches(raw.frame):
+        ready = tested.ready(batch)
+        numbered = batch.with_columns(
+            pl.int_range(row, row + batch.height, dtype=pl.Int64).alias(ROW), reasons(ready, tested)
+        )
+        for test, rows in repeated.items():
+            if tested.bad(test):
+                again = pl.when(pl.col(ROW).is_in(rows.implode())).then(pl.concat_list(REASONS, pl.lit(_said(test))))
+                numbered = numbered.with_columns(again.otherwise(REASONS).alias(REASONS))
+        is_bad = pl.col(REASONS).list.len() > 0
+        yield Parts(numbered.filter(~is_bad).drop(ROW, REASONS), numbered.filter(is_bad))
+        row += batch.height
+
+
+def reasons(ready: pl.DataFrame, tested: Plan) -> pl.Series:
+    """For each row of a ready batch the tests that make it bad."""
+    there = set(ready.columns)
+    listed = [
+        pl.when(test.expr.fill_null(False)).then(pl.lit(_said(test.name)))
+        for test in tested.predicates
+        if tested.bad(test.name) and there.issuperset(test.expr.meta.root_names())
+    ]
+    if not listed:
+        return pl.Series(REASONS, [[]] * ready.height, dtype=pl.List(pl.String))
+    everything = ready.with_row_index("mw.at").select(
+        pl.concat_list(listed).list.drop_nulls().alias(REASONS), column("mw.at")
+    )
+    return everything.to_series(0)
+
+
+def _said(test: str) -> str:
+    return test.replace(":", ": ", 1)

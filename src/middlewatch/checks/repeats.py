@@ -11,31 +11,40 @@ from middlewatch.schema import Schema
 
 
 class Repeats:
-    """Whether a key repeats: 8 bytes a row, and a second look only at rows whose hashes meet."""
+    """Whether the values of some columns together repeat: 8 bytes a row, and a second look where hashes meet."""
 
-    def __init__(self) -> None:
+    def __init__(self, columns: tuple[str, ...]) -> None:
+        self.columns = columns
         self.hashes: list[pl.Series] = []
 
-    def add(self, values: pl.Series) -> None:
-        self.hashes.append(pl.select(pl.when(values.is_not_null()).then(values.hash())).to_series())
+    def add(self, typed: pl.DataFrame) -> None:
+        """The next rows, in order. Rows that miss a value are not compared."""
+        values = typed[self.columns[0]] if len(self.columns) == 1 else typed.select(self.columns).to_struct("mw.key")
+        whole = typed.select(pl.all_horizontal(column(name).is_not_null() for name in self.columns)).to_series()
+        self.hashes.append(pl.select(pl.when(whole).then(values.hash())).to_series())
 
-    def found(self, frame: pl.LazyFrame, schema: Schema, name: str, zone: str) -> Failed:
-        """Rows whose value an earlier row has, and the first of them."""
+    def found(self, frame: pl.LazyFrame, schema: Schema, zone: str) -> tuple[Failed, pl.Series]:
+        """Rows whose values an earlier row has, the first of them as examples; and the numbers of all of them."""
+        none = pl.Series("row", [], dtype=pl.UInt32)
         if not self.hashes:
-            return Failed(0)
+            return Failed(0), none
         hashes = pl.concat(self.hashes)
         met = hashes.is_duplicated() & hashes.is_not_null()
         if not met.any():
-            return Failed(0)
+            return Failed(0), none
         rows = met.arg_true().alias("row")
-        held = frame.select(column(name)).with_row_index("mw.row").filter(pl.col("mw.row").is_in(rows.implode()))
-        raw = held.collect()
-        values = schema.typed(raw.select(column(name)), zone=zone).frame.to_series()
-        later = ~values.is_first_distinct()
-        shown = raw["mw.row"].filter(later).head(EXAMPLES).to_list()
-        hidden = schema.column(name).private is not None
+        names = list(self.columns)
+        picked = frame.select(column(name) for name in names).with_row_index("mw.row")
+        raw = picked.filter(pl.col("mw.row").is_in(rows.implode())).collect()
+        typed = schema.typed(raw.select(column(name) for name in names), zone=zone).frame.select(names)
+        later = ~(typed.to_series() if len(names) == 1 else typed.to_struct("mw.key")).is_first_distinct()
+        at = raw["mw.row"].filter(later)
+        shown = typed.filter(later).head(EXAMPLES)
+        hidden = any(schema.column(name).private for name in names)
         examples = [
-            {"row": row} if hidden else {"row": row, "value": value}
-            for row, value in zip(shown, values.filter(later).head(len(shown)).to_list(), strict=True)
+            {"row": row}
+            if hidden
+            else {"row": row, "value": value[0] if len(names) == 1 else ", ".join(map(str, value))}
+            for row, value in zip(at.head(EXAMPLES).to_list(), shown.rows(), strict=True)
         ]
-        return Failed(int(later.sum()), tuple(examples))
+        return Failed(len(at), tuple(examples)), at

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
 import polars as pl
 import polars.exceptions as plx
@@ -17,10 +19,13 @@ MASK: Final = "mw.unparsed."
 RAW: Final = "mw.raw."
 
 
-def predicates(schema: Schema, *, now: datetime | None = None) -> tuple[Predicate, ...]:
+def predicates(
+    schema: Schema, *, now: datetime | None = None, known: Mapping[str, pl.Series] | None = None
+) -> tuple[Predicate, ...]:
     """What a row of a typed batch must not do, as `test:column`. Ignored columns have no tests.
 
-    Raises ConfigError where a rule is no SQL, uses a column that is not there, or is no yes or no.
+    `known` holds by column the values that it `references`. Raises ConfigError where a rule is no SQL, uses a
+    column that is not there, is no yes or no, or looks at more than its own row.
     """
     found: list[Predicate] = []
     for one in schema.columns:
@@ -35,11 +40,34 @@ def predicates(schema: Schema, *, now: datetime | None = None) -> tuple[Predicat
         outside = _outside(one, value)
         if outside is not None:
             found.append(Predicate(f"range:{one.name}", shown, outside))
+        if one.expected is not None:
+            unusual = _outside(replace(one, min=one.expected[0], max=one.expected[1]), value)
+            if unusual is not None:
+                found.append(Predicate(f"expected:{one.name}", shown, unusual))
+        if one.pattern:
+            found.append(Predicate(f"pattern:{one.name}", shown, ~value.str.contains(whole(one, schema))))
+        if one.name in (known or {}):
+            found.append(Predicate(f"references:{one.name}", shown, ~value.is_in((known or {})[one.name].implode())))
         if one.categories is not None:
             found.append(Predicate(f"categories:{one.name}", shown, ~value.is_in(list(one.categories))))
         if one.role == "time" and now is not None:
             found.append(Predicate(f"future:{one.name}", shown, value > now))
     return (*found, *(_rule(one, schema) for one in schema.rules))
+
+
+def whole(one: Column, schema: Schema) -> str:
+    """The pattern as it must match all of a value. Raises ConfigError where polars' regular expressions differ."""
+    pattern = f"^(?:{one.pattern})$"
+    try:
+        pl.Series([""]).str.contains(pattern)
+    except plx.PolarsError as error:
+        raise ConfigError(
+            f'the pattern of "{one.name}" cannot be used',
+            where=f"[columns.{one.name}] of {schema.name}.schema.toml",
+            why=" ".join(str(error).split())[:200],
+            fix="patterns are Rust regular expressions: no look-around, no back references",
+        ) from error
+    return pattern
 
 
 def _outside(one: Column, value: pl.Expr) -> pl.Expr | None:
@@ -70,15 +98,45 @@ def _rule(rule: Rule, schema: Schema) -> Predicate:
         raise ConfigError("a rule cannot be read as SQL", where=where, why=why, fix=fix) from error
     if answer != pl.Boolean:
         raise ConfigError("a rule is neither true nor false", where=where, why=f"it gives {answer}", fix=fix)
+    if not _of_one_row(holds, schema):
+        why = "its answer for a row changes with the rows beside it, as with AVG, COUNT or a window"
+        raise ConfigError("a rule must be about one row", where=where, why=why, fix=fix)
     roots = tuple(dict.fromkeys(holds.meta.root_names()))
     open_ = tuple(name for name in roots if not schema.column(name).private)
     return Predicate(f"rule:{rule.name}", open_[0] if open_ else "", ~holds, open_[1:])
 
 
-def tolerated(test: Predicate, schema: Schema) -> bool:
-    """True where the schema lets a share of rows break the test: such a row alone is not bad."""
-    kind, _, name = test.name.partition(":")
-    if kind == "rule":
-        return any(one.name == name and one.share > 0 for one in schema.rules)
+def _of_one_row(holds: pl.Expr, schema: Schema) -> bool:
+    """Whether a rule answers for a row alone as it does among others; True where made-up rows cannot tell."""
+    rows = _made(schema)
+    try:
+        together = rows.select(holds.alias("answer")).to_series()
+        alone = [rows[at : at + 1].select(holds.alias("answer")).to_series() for at in range(rows.height)]
+    except plx.PolarsError:
+        return True
+    return together.equals(pl.concat(alone), null_equal=True)
+
+
+def _made(schema: Schema) -> pl.DataFrame:
+    """A few rows of values of each kind, to see what a rule does with them."""
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    values: dict[str, list[Any]] = {
+        "number": [0.5, 3.0, -2.0, 40.0, 1000.0],
+        "whole": [1, 3, -2, 40, 1000],
+        "boolean": [True, False, True, True, False],
+        "category": ["a", "b", "a", "", "c"],
+        "text": ["a", "b", "a", "", "c"],
+        "time": [start + timedelta(hours=hours) for hours in (5, 1, 30, 2, 900)],
+    }
+    return pl.DataFrame(
+        [pl.Series(one.name, values[one.kind], dtype=DTYPES[one.kind]) for one in schema.columns] or [pl.Series("", [])]
+    )
+
+
+def tolerated(test: str, schema: Schema) -> bool:
+    """True where the schema lets a share of a column's rows break the test: such a row alone is not bad."""
+    kind, _, name = test.partition(":")
+    if kind not in ("nulls", "categories", "references"):
+        return False
     facts = schema.column(name)
-    return (kind == "nulls" and facts.nulls > 0) or (kind == "categories" and facts.unseen > 0)
+    return (kind == "nulls" and facts.nulls > 0) or (kind in ("categories", "references") and facts.unseen > 0)

@@ -6,7 +6,7 @@ CSV, any dtype from Parquet or pandas) and the canonical dtypes that everything 
 
 from __future__ import annotations
 
-from .columns import Column, Kind, Limit, Private, Role, Rule, Task
+from .columns import Column, Key, Kind, Limit, Private, Role, Rule, Table, Task
 from .table import Schema, Typed
 
-__all__ = ["Column", "Kind", "Limit", "Private", "Role", "Rule", "Schema", "Task", "Typed"]
+__all__ = ["Column", "Key", "Kind", "Limit", "Private", "Role", "Rule", "Schema", "Table", "Task", "Typed"]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from middlewatch.findings import Severity
+from middlewatch.times import parse_duration
 
 Kind = Literal["number", "whole", "boolean", "category", "text", "time"]
 Role = Literal["feature", "target", "time", "key", "ignored"]
@@ -22,7 +23,9 @@ class Column:
 
     `nulls` and `unseen` are the shares (0 to 1) of rows that may be missing, or outside `categories`; `min` and
     `max` are hard limits, themselves allowed; None is no limit. `missing` are texts that mean missing besides blank.
-    `guessed` names the limits that nobody has reviewed yet.
+    `expected` is the usual range: values outside it are a warning. A value must match all of `pattern` (a regular
+    expression) and be among those of a column of another table, `references = "airports.csv#faa"` (but for the share
+    `unseen`). A `constant` column holds one value. `guessed` names the limits that nobody has reviewed yet.
     """
 
     name: str
@@ -31,9 +34,13 @@ class Column:
     nulls: float = 0.0
     min: Limit | None = None
     max: Limit | None = None
+    expected: tuple[Limit, Limit] | None = None
     categories: tuple[str, ...] | None = None
     unseen: float = 0.0
+    pattern: str = ""
+    references: str = ""
     unique: bool = False
+    constant: bool = False
     unit: str = ""
     owner: str = ""
     source: str = ""
@@ -56,3 +63,36 @@ class Rule:
     sql: str
     severity: Severity = "fail"
     share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """What must hold for the table as a whole; each only where it is set.
+
+    The newest event is at most `freshness` old ("36h"); each whole day, in the project's zone, has rows within
+    `rows_per_day`, and differs by at most the share `volume` from the same weekday of the table it is compared with;
+    event times do not go backwards where `ordered`.
+    """
+
+    freshness: str = ""
+    rows_per_day: tuple[int, int] | None = None
+    volume: float | None = None
+    ordered: bool = False
+    severity: Severity = "fail"
+
+    @property
+    def oldest(self) -> timedelta | None:
+        """`freshness` as a length of time."""
+        return parse_duration(self.freshness) if self.freshness else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """Columns whose values together occur once; rows that miss one of them are not compared."""
+
+    columns: tuple[str, ...]
+    severity: Severity = "fail"
+
+    @property
+    def name(self) -> str:
+        return " + ".join(self.columns)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, date, datetime
 from typing import Any, Final, get_args
 
-from middlewatch.errors import ConfigError, nearest
+from middlewatch.errors import ConfigError, UsageError, nearest
 from middlewatch.findings import Severity
+from middlewatch.times import parse_duration
 
-from .columns import Column, Kind, Limit, Private, Role, Rule, Task
+from .columns import Column, Key, Kind, Limit, Private, Role, Rule, Table, Task
 from .writing import TOML_NAMES, toml
 
 
@@ -29,12 +31,15 @@ _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "task": get_args(Task),
     "decimal": (".", ","),
 }
-_SHARES: Final = ("nulls", "unseen", "share")
-_TEXTS: Final = ("name", "target", "time", "key", "unit", "owner", "from", "sql")
-_LISTS: Final = ("categories", "missing", "guessed", "classes")
+_SHARES: Final = ("nulls", "unseen", "share", "volume")
+_TEXTS: Final = ("name", "target", "time", "key", "unit", "owner", "from", "sql", "references")
+_LISTS: Final = ("categories", "missing", "guessed", "classes", "columns")
+_YES_OR_NO: Final = ("unique", "constant", "ordered")
 _COLUMN_KEYS: Final = tuple(TOML_NAMES.get(one.name, one.name) for one in fields(Column) if one.name != "name")
 MODEL_KEYS: Final = ("name", "target", "task", "time", "key", "classes")
 _RULE_KEYS: Final = ("name", "sql", "severity", "share")
+_TABLE_KEYS: Final = tuple(one.name for one in fields(Table))
+_KEY_KEYS: Final = tuple(one.name for one in fields(Key))
 _GUESSABLE: Final = (
     "kind",
     "role",
@@ -64,7 +69,7 @@ class _Reader:
             raise ConfigError(
                 f"{self.where} is not valid TOML", where=self.where, why=str(error), fix="mend that line"
             ) from error
-        self._known(tree, ("model", "columns", "rules"), ())
+        self._known(tree, ("model", "table", "keys", "columns", "rules"), ())
         model = self._table(tree.get("model", {}), ("model",))
         self._known(model, MODEL_KEYS, ("model",))
         facts = {key: self._value(("model", key), value) for key, value in model.items()}
@@ -79,7 +84,13 @@ class _Reader:
             if facts.get(role) and facts[role] not in names:
                 said = f'{role} = "{facts[role]}" is none of the columns'
                 raise self._wrong(("model", role), said, nearest(facts[role], names))
-        return self._whole({"columns": columns, "rules": self._rules(tree.get("rules", [])), **facts})
+        parts = {
+            "columns": columns,
+            "rules": self._rules(tree.get("rules", [])),
+            "table": self._whole_table(self._table(tree.get("table", {}), ("table",)), facts),
+            "keys": self._keys(tree.get("keys", []), names),
+        }
+        return self._whole({**parts, **facts})
 
     def _whole(self, facts: dict[str, Any]) -> dict[str, Any]:
         """What no single value shows."""
@@ -122,6 +133,19 @@ class _Reader:
                 raise self._wrong((*path, name), f"{name} = {toml(limit)} is no limit of a {column.kind} column", fix)
         if column.min is not None and column.max is not None and column.min > column.max:  # type: ignore[operator]
             raise self._wrong((*path, "min"), f'min is above max in "{column.name}"', "swap them")
+        low = column.expected[0] if column.expected else None
+        good = {"time": datetime, "number": int | float, "whole": int | float}.get(column.kind)
+        if low is not None and (good is None or not isinstance(low, good)):
+            fix = "a time like 2013-01-01T00:00:00Z" if column.kind == "time" else "numbers and times have limits"
+            raise self._wrong((*path, "expected"), f"a {column.kind} column has no such range", fix)
+        for name in ("pattern", "references"):
+            if getattr(column, name) and column.kind not in ("category", "text", "whole"):
+                raise self._wrong((*path, name), f"a {column.kind} column has no {name}", 'kind = "category" or "text"')
+        if column.pattern and column.kind == "whole":
+            raise self._wrong((*path, "pattern"), "a whole column has no pattern", 'kind = "category" or "text"')
+        if column.references and not all(column.references.rpartition("#")[::2]):
+            said = f'references = "{column.references}" names no column'
+            raise self._wrong((*path, "references"), said, 'references = "airports.csv#faa": TABLE#COLUMN')
         if column.categories is not None and column.kind not in ("category", "text"):
             fix = 'kind = "category", or take categories out'
             raise self._wrong((*path, "categories"), f"a {column.kind} column has no categories", fix)
@@ -149,6 +173,28 @@ class _Reader:
                 raise self._wrong(("rules",), f'two rules are called "{facts["name"]}"', "rename one")
             rules.append(Rule(**facts))
         return tuple(rules)
+
+    def _whole_table(self, table: Mapping[str, Any], model: Mapping[str, Any]) -> Table:
+        self._known(table, _TABLE_KEYS, ("table",))
+        if set(table) - {"severity"} and not model.get("time"):
+            said = "a table without a time column has no days, no newest event and no order"
+            raise self._wrong(("table",), said, 'time = "..." under [model], or take [table] out')
+        return Table(**{key: self._value(("table", key), value) for key, value in table.items()})
+
+    def _keys(self, tables: Any, names: Sequence[str]) -> tuple[Key, ...]:
+        if not isinstance(tables, list):
+            raise self._wrong(("keys",), "keys are a list of tables", "write [[keys]] before each key")
+        keys = []
+        for table in tables:
+            self._known(self._table(table, ("keys",)), _KEY_KEYS, ("keys",))
+            facts = {key: self._value(("keys", key), value) for key, value in table.items()}
+            if not facts.get("columns"):
+                raise self._wrong(("keys",), "a key needs columns", 'columns = ["flight", "day"]')
+            unknown = next((one for one in facts["columns"] if one not in names), None)
+            if unknown is not None:
+                raise self._wrong(("keys", "columns"), f'"{unknown}" is none of the columns', nearest(unknown, names))
+            keys.append(Key(**facts))
+        return tuple(keys)
 
     def _guessed(self, path: tuple[str, ...], names: Iterable[str]) -> frozenset[str]:
         for name in names:
@@ -181,9 +227,45 @@ class _Reader:
             if not _number(value):
                 raise self._wrong(path, f"{said} is no number", "centre = 0.0")
             return float(value)
-        elif key == "unique" and not isinstance(value, bool):
-            raise self._wrong(path, f"{said} is neither true nor false", "unique = true")
+        elif key in _YES_OR_NO and not isinstance(value, bool):
+            raise self._wrong(path, f"{said} is neither true nor false", f"{key} = true")
+        elif key == "expected":
+            return self._pair(path, value, self._limit)
+        elif key == "rows_per_day":
+            return self._pair(path, value, self._count)
+        elif key == "pattern":
+            self._pattern(path, value)
+        elif key == "freshness":
+            self._duration(path, value)
         return value
+
+    def _pair(self, path: tuple[str, ...], value: Any, read: Callable[[tuple[str, ...], Any], Any]) -> tuple[Any, Any]:
+        if not isinstance(value, list) or len(value) != 2:
+            raise self._wrong(path, f"{path[-1]} = {_shown(value)} is no pair", f"{path[-1]} = [lowest, highest]")
+        low, high = (read(path, one) for one in value)
+        if isinstance(low, datetime) != isinstance(high, datetime) or low > high:
+            raise self._wrong(path, f"{path[-1]} = {_shown(value)} does not rise", f"{path[-1]} = [lowest, highest]")
+        return low, high
+
+    def _count(self, path: tuple[str, ...], value: Any) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise self._wrong(path, f"{_shown(value)} is no number of rows", f"{path[-1]} = [800, 1200]")
+        return value
+
+    def _pattern(self, path: tuple[str, ...], value: Any) -> None:
+        if not isinstance(value, str):
+            raise self._wrong(path, f"pattern = {_shown(value)} is no text", "pattern = '[A-Z]{3}'")
+        try:
+            re.compile(value)
+        except re.error as error:
+            said = f"pattern = {_shown(value)} is no regular expression: {error}"
+            raise self._wrong(path, said, "pattern = '[A-Z]{3}', in single quotes so that backslashes stay") from error
+
+    def _duration(self, path: tuple[str, ...], value: Any) -> None:
+        try:
+            parse_duration(value if isinstance(value, str) else _shown(value))
+        except UsageError as error:
+            raise self._wrong(path, f"{path[-1]} = {_shown(value)} is no length of time", error.fix) from error
 
     def _limit(self, path: tuple[str, ...], value: Any) -> Limit:
         if isinstance(value, datetime):

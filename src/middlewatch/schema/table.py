@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from middlewatch.errors import NotFound, nearest
 
-from .columns import Column, Rule, Task
+from .columns import Column, Key, Rule, Table, Task
 from .reading import MODEL_KEYS, read
 from .writing import written
 
@@ -37,6 +37,8 @@ class Schema:
     key: str | None = None
     columns: tuple[Column, ...] = ()
     rules: tuple[Rule, ...] = ()
+    table: Table = field(default_factory=Table)
+    keys: tuple[Key, ...] = ()
     classes: tuple[str, ...] = ()
 
     @property
@@ -87,4 +89,5 @@ class Schema:
 
     def to_toml(self) -> str:
         """The file a person reviews; `parse` gives back an equal Schema."""
-        return "\n".join(written({key: getattr(self, key) for key in MODEL_KEYS}, self.columns, self.rules)) + "\n"
+        model = {key: getattr(self, key) for key in MODEL_KEYS}
+        return "\n".join(written(model, self.columns, self.rules, table=self.table, keys=self.keys)) + "\n"

@@ -8,7 +8,7 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from .columns import Column, Rule
+from .columns import Column, Key, Rule, Table
 
 _HEADER: Final = """\
 # What the data of "{name}" must look like. Review it: limits named in `guessed` were set from the data
@@ -17,31 +17,37 @@ _HEADER: Final = """\
 #   role        feature (default), target, time, key, ignored
 #   nulls       share of rows that may be missing       unseen   share of rows with a value not in `categories`
 #   min, max    hard limits                             missing  texts that mean missing, besides blank
+#   expected    [low, high]: outside it is a warning    pattern  regular expression that a whole value must match
 #   severity    fail (default), warn, note              private  "drop" or "hash": keep values out of logs
 # A rule states what must hold:  [[rules]] name = "..." sql = "arrives > departs" share = 0.0
+# docs/schema.md has every key: freshness, rows per day, compound keys, values known in another table, owners.
 """
 TOML_NAMES: Final = {"source": "from"}
 _WIDTH: Final = 100
 
 
-def written(model: Mapping[str, Any], columns: Iterable[Column], rules: Iterable[Rule]) -> Iterable[str]:
+def written(
+    model: Mapping[str, Any], columns: Iterable[Column], rules: Iterable[Rule], *, table: Table, keys: Iterable[Key]
+) -> Iterable[str]:
     """The lines of a schema file."""
     yield _HEADER.format(name=_comment(model["name"]))
     yield "[model]"
     for key, value in model.items():
         if value or key == "task":
             yield f"{key} = {toml(value)}"
+    if table != Table():
+        yield ""
+        yield "[table]"
+        yield from _changed(table, Table())
+    for one in keys:
+        yield ""
+        yield "[[keys]]"
+        yield from _changed(one, Key(columns=()))
     for column in columns:
         yield ""
         yield f"[columns.{toml_key(column.name)}]"
         yield f"kind = {toml(column.kind)}"
-        for one in fields(Column):
-            value = getattr(column, one.name)
-            if one.name in ("name", "kind") or value == _default(one.name):
-                continue
-            if isinstance(value, frozenset):
-                value = tuple(TOML_NAMES.get(name, name) for name in sorted(value))
-            yield f"{TOML_NAMES.get(one.name, one.name)} = {toml(value)}"
+        yield from _changed(column, _DEFAULTS, but=("name", "kind"))
     for rule in rules:
         yield ""
         yield "[[rules]]"
@@ -53,8 +59,15 @@ def written(model: Mapping[str, Any], columns: Iterable[Column], rules: Iterable
             yield f"share = {toml(rule.share)}"
 
 
-def _default(name: str) -> Any:
-    return getattr(_DEFAULTS, name)
+def _changed(value: Column | Table | Key, default: Column | Table | Key, *, but: tuple[str, ...] = ()) -> Iterable[str]:
+    """A line for each field that is not at its default."""
+    for one in fields(value):
+        held = getattr(value, one.name)
+        if one.name in but or held == getattr(default, one.name):
+            continue
+        if isinstance(held, frozenset):
+            held = tuple(TOML_NAMES.get(name, name) for name in sorted(held))
+        yield f"{TOML_NAMES.get(one.name, one.name)} = {toml(held)}"
 
 
 _DEFAULTS: Final = Column(name="", kind="text")
