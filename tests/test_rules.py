@@ -309,7 +309,10 @@ def test_what_is_planted_is_found_in_its_rows(rows: set[int], fault: str) -> Non
         "pattern": pl.when(hit).then(pl.lit("ab0")).otherwise("code").alias("code"),
         "references": pl.when(hit).then(pl.lit("XXX")).otherwise("place").alias("place"),
         "repeat": pl.col("at"),
-        "order": pl.when(hit & (ROW > 0)).then(pl.lit(START - timedelta(days=1))).otherwise("at").alias("at"),
+        "order": pl.when(hit & (ROW > 0))
+        .then(START - timedelta(days=1) + pl.duration(minutes=ROW))
+        .otherwise("at")
+        .alias("at"),
         "rule": pl.when(hit).then(-1.0).otherwise("temp").alias("temp"),
     }
     planted = frame.with_columns(unlike[fault])

@@ -13,7 +13,7 @@ from .errors import MiddlewatchError
 from .findings import Finding
 
 __version__ = "0.1.0"
-__all__ = ["Finding", "Handle", "MiddlewatchError", "Profile", "Schema", "check", "open", "profile", "rule"]
+__all__ = ["Finding", "Handle", "MiddlewatchError", "Profile", "Schema", "check", "open", "profile", "rule", "split"]
 
 _HOMES = {
     "Handle": "library",
@@ -23,6 +23,7 @@ _HOMES = {
     "open": "library",
     "profile": "library",
     "rule": "checks",
+    "split": "library",
 }
 
 

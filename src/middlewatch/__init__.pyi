@@ -5,6 +5,7 @@ from .library import Handle as Handle
 from .library import check as check
 from .library import open as open
 from .library import profile as profile
+from .library import split as split
 from .profiles import Profile as Profile
 from .schema import Schema as Schema
 

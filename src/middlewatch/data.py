@@ -12,6 +12,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import NothingToDo, UsageError
@@ -22,6 +23,7 @@ from .versions import Shelf
 if TYPE_CHECKING:
     import polars as pl
 
+    from .checks import RowRule
     from .profiles import Profile
     from .schema import Schema
     from .tables import Raw
@@ -74,11 +76,14 @@ def snapshot(
     now: datetime,
     actor: str,
     leave_out: Sequence[LeaveOut] = (),
+    rules: Sequence[RowRule] = (),
+    base: Path | None = None,
 ) -> DataVersion:
     """Keep a table as the next data version: type it, drop what is marked bad, test it, store it.
 
     A table whose content is already the newest version is that version (`new` is False). A table that fails its
     tests is kept all the same, marked as failed: nothing is lost, and training refuses it.
+    `rules` are own data tests, `base` is the folder that the schema's other tables are relative to.
     Raises NothingToDo where no row is left.
     """
     from . import checks, tables
@@ -99,7 +104,8 @@ def snapshot(
         newest = place.manifest(existing[-1])
         if newest["sha256"] == total and newest["schema_sha256"] == _schema_hash(schema):
             return DataVersion(version=existing[-1], manifest=newest)
-    report = checks.check(tables.from_frame(kept, textual=raw.textual, source=raw.source), schema, zone=str(zone))
+    tested = tables.from_frame(kept, textual=raw.textual, source=raw.source)
+    report = checks.check(tested, schema, zone=str(zone), now=now, rules=rules, base=base)
     version = place.claim({"at": iso(now), "actor": actor})
     files = [
         place.put(version, f"part-{number:04d}.parquet", _parquet(typed[start : start + PART_ROWS]))

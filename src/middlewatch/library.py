@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import times
+from .errors import NotFound
 from .project import Project
+from .times import zone_of
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from .checks import Report
+    from .checks import Report, RowRule
     from .doctor import Checked
     from .incidents import Incident
     from .initialise import Started
+    from .inspection import Inspection, Quarantined
     from .monitor import Judged
     from .profiles import Profile
     from .releases import Released
@@ -70,20 +73,63 @@ def init(
     return job(table, target=target, time=time, key=key, name=name, folder=Path(folder), task=task)
 
 
-def check(table: Any, schema: Any = None, *, zone: str = "UTC") -> Report:
-    """Data tests of a frame (pandas, polars, pyarrow) or a file, against a Schema or a schema file.
-
-    Without a schema only what is wrong in any table is found. No project is needed.
-    """
-    from . import checks, infer, tables
+def inspection(
+    table: Any,
+    schema: Any = None,
+    *,
+    rules: Sequence[RowRule] = (),
+    against: Any = None,
+    zone: str = "UTC",
+    until: datetime | str | None = None,
+) -> tuple[Inspection, Profile | None]:
+    """A frame or file before a Schema, a schema file or none; and the profile of what it is compared with."""
+    from . import infer, tables
+    from .inspection import Inspection, reference
     from .schema import Schema
 
     raw = _raw(table, Path.cwd(), tables)
+    base = path = None
     if isinstance(schema, str | Path):
-        schema = Schema.parse(Path(schema).read_text(encoding="utf-8"), where=str(schema))
+        path = Path(schema)
+        if not path.is_file():
+            raise NotFound(f"there is no schema file {schema}", where=str(path.resolve()))
+        schema, base = Schema.parse(path.read_text(encoding="utf-8"), where=str(schema)), path.resolve().parent
     if schema is None:
         schema = infer.describe(raw, zone=zone)
-    return checks.check(raw, schema, zone=zone)
+    now = Handle.clock() if until is None else _moment(until, zone_of(zone))
+    held = Inspection(raw=raw, schema=schema, zone=zone, rules=tuple(rules), base=base, now=now, schema_path=path)
+    if against is None or isinstance(against, str):
+        return held, None if against is None else reference(None, "", against, held)
+    other = Inspection(raw=_raw(against, Path.cwd(), tables), schema=schema, zone=zone, base=base)
+    return held, other.report().profile
+
+
+def check(
+    table: Any, schema: Any = None, *, rules: Sequence[RowRule] = (), against: Any = None, zone: str = "UTC"
+) -> Report:
+    """Data tests of a frame (pandas, polars, pyarrow) or a file, against a Schema or a schema file; `rules` are own
+    ones (`mw.rule`), `against` is a frame or file whose distributions are the usual.
+
+    Without a schema only what is wrong in any table is found. No project is needed.
+    """
+    held, reference = inspection(table, schema, rules=rules, against=against, zone=zone)
+    return held.report(reference)
+
+
+def split(table: Any, schema: Any, *, rules: Sequence[RowRule] = (), zone: str = "UTC") -> tuple[Any, Any]:
+    """The good rows and the bad ones of a frame or file, in the kind of frame that was given (polars for a file).
+
+    Bad rows have `mw.row` and `mw.reasons`, a list such as `["range: temp"]`; every row is in one of the two.
+    """
+    import polars as pl
+
+    from . import checks, tables
+
+    held, _ = inspection(table, schema, rules=rules, zone=zone)
+    report = held.report()
+    parts = list(checks.split(held.raw, held.plan(), report.repeated))
+    good, bad = (pl.concat([one[at] for one in parts]) for at in (0, 1)) if parts else checks.no_rows(held.raw)
+    return tables.like(good, table), tables.like(bad, table)
 
 
 def profile(table: Any, *, zone: str = "UTC") -> Profile:
@@ -110,11 +156,7 @@ class Handle:
 
     def moment(self, text: str | datetime | None) -> datetime | None:
         """A time as people write it (`2h`, ISO, `yesterday 18:00`), in UTC; without a zone it is in the project's."""
-        if text is None:
-            return None
-        if isinstance(text, datetime):
-            return (text if text.tzinfo else text.replace(tzinfo=self.project.zone)).astimezone(UTC)
-        return times.parse_time(text, now=self.clock(), zone=self.project.zone)
+        return None if text is None else _moment(text, self.project.zone)
 
     @staticmethod
     def clock() -> datetime:
@@ -122,18 +164,33 @@ class Handle:
 
     # ------------------------------------------------------------------ start
 
-    def check(self, table: Any, *, against: str | None = None) -> Report:
-        """Data tests of a table against the model's schema, and its shift against a data version or another table."""
-        from . import checks, data, tables
+    def inspection(
+        self, table: Any = None, *, against: str | None = None, until: datetime | str | None = None
+    ) -> tuple[Inspection, Profile | None]:
+        """A table (default: the model's source) before the model's schema, and the profile it is compared with."""
+        from . import inspection, tables
 
-        schema = self.project.schema(self.model)
-        zone = self.project.config.monitor.zone
-        reference = None
-        if against is not None and against[:1] == "d" and against[1:].isdigit():
-            reference = data.profile(self.project.store, self.model, against)
-        elif against is not None:
-            reference = checks.check(tables.scan(against, base=Path.cwd()), schema, zone=zone).profile
-        return checks.check(_raw(table, Path.cwd(), tables), schema, zone=zone, reference=reference)
+        raw = None if table is None else _raw(table, Path.cwd(), tables)
+        now = self.moment(until) or self.clock()
+        held = inspection.of_project(self.project, self.model, raw, now=now)
+        if against is None:
+            return held, None
+        return held, inspection.reference(self.project, self.model, against, held)
+
+    def check(self, table: Any = None, *, against: str | None = None, until: datetime | str | None = None) -> Report:
+        """Data tests of a table against the model's schema, and its shift against a data version or another table."""
+        held, reference = self.inspection(table, against=against, until=until)
+        return held.report(reference)
+
+    def accept(self, table: Any, changes: Sequence[str]) -> list[str]:
+        """Edit the schema so that it accepts what `check` found, by name (`range:temp`); returns the edits in words."""
+        held, _ = self.inspection(table)
+        return [one.words for one in held.accept(changes, held.report())]
+
+    def quarantine(self, table: Any, folder: str | Path) -> Quarantined:
+        """Write the good rows of a table and the bad ones, with reasons, apart into a new folder."""
+        held, _ = self.inspection(table)
+        return held.quarantine(held.report(), Path(folder))
 
     def train(
         self, *, data: str | None = None, seed: int = 0, force: str | None = None, progress: Progress = _quiet
@@ -340,6 +397,12 @@ def _from_here(table: str | None, project: Project) -> str | None:
     if table is None or "://" in table or (table[:1] == "d" and table[1:].isdigit()):
         return table
     return str(Path(table).resolve())
+
+
+def _moment(text: str | datetime, zone: tzinfo) -> datetime:
+    if isinstance(text, datetime):
+        return (text if text.tzinfo else text.replace(tzinfo=zone)).astimezone(UTC)
+    return times.parse_time(text, now=Handle.clock(), zone=zone)
 
 
 def _raw(table: Any, base: Path, tables: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .config import Config, ModelConfig, find_project, load
 from .errors import NotFound, UsageError, nearest
@@ -14,6 +15,9 @@ from .schema import Schema
 from .store import Store
 from .times import zone_of
 from .windows import Windows
+
+if TYPE_CHECKING:
+    from .checks import RowRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,15 @@ class Project:
                 fix=f"middlewatch init {self.settings(model).source} --target {self.settings(model).target}",
             )
         return Schema.parse(path.read_text(encoding="utf-8"), where=path.name)
+
+    def rules(self, model: str) -> tuple[RowRule, ...]:
+        """The model's own data tests, from the file that its setting `rules` names. Raises ConfigError."""
+        named = self.settings(model).rules
+        if named is None:
+            return ()
+        from .checks import load  # polars, which opening a project must not cost
+
+        return load(self.root / named)
 
     def journal(self, model: str) -> Journal:
         return Journal(self.store, model)

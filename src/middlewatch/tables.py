@@ -139,6 +139,22 @@ def from_frame(table: Any, *, textual: bool = False, source: str = "table in mem
     return Raw(_plain(frame.lazy(), source), textual, [], source)
 
 
+def like(frame: pl.DataFrame, template: Any) -> Any:
+    """A frame of the kind that `template` is: pandas, pyarrow, or polars (also for paths and all other kinds).
+
+    Raises TableError where the library that makes it is not installed.
+    """
+    kind = type(template).__module__.split(".")[0]
+    try:
+        if kind == "pandas":
+            return frame.to_pandas()
+        if kind == "pyarrow":
+            return frame.to_arrow()
+    except ImportError as error:
+        raise TableError(f"a {kind} frame cannot be made", why=str(error), fix="pip install pyarrow") from error
+    return frame.lazy() if isinstance(template, pl.LazyFrame) else frame
+
+
 def batches(frame: pl.LazyFrame, size: int = BATCH) -> Iterator[pl.DataFrame]:
     """The rows in order, `size` at a time (the last: what is left), without holding the table.
 

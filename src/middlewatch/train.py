@@ -232,6 +232,8 @@ def take_snapshot(
         now=now,
         actor=actor,
         leave_out=marked,
+        rules=project.rules(name),
+        base=project.root,
     )
 
 

@@ -13,7 +13,7 @@ from .facts import QUANTILES
 from .judge import SHIFTED, UNKNOWN_FROM, findings
 from .passes import Report, check
 from .plan import Plan, plan
-from .quarantine import Parts, split
+from .quarantine import Parts, no_rows, split
 from .rules import RowRule, load, rule
 from .tests import predicates
 
@@ -28,6 +28,7 @@ __all__ = [
     "check",
     "findings",
     "load",
+    "no_rows",
     "plan",
     "predicates",
     "rows_per_day",

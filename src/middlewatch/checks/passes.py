@@ -21,12 +21,14 @@ from .judge import findings
 from .plan import Plan, plan
 from .repeats import Repeats
 from .rules import RowRule
+from .together import Groups, together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What the tests of a table found, and its profile. `columns` is plain JSON; `ok` is False where one failed.
 
+    `together` are groups of tests that the very same rows break, with the number of those rows.
     `repeated` holds by test (`unique:id`, `key:flight + day`) the numbers of rows that repeat an earlier one.
     """
 
@@ -37,6 +39,7 @@ class Report:
     profile: Profile
     columns: Mapping[str, Mapping[str, Any]]
     repeated: Mapping[str, pl.Series] = field(default_factory=dict, repr=False)
+    together: Groups = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The public form of `check --json`."""
@@ -45,6 +48,7 @@ class Report:
             "rows": self.rows,
             "seconds": round(self.seconds, 3),
             "findings": [one.to_dict() for one in self.findings],
+            "together": [{"tests": list(tests), "rows": rows} for tests, rows in self.together],
             "columns": {name: dict(facts) for name, facts in self.columns.items()},
         }
 
@@ -90,6 +94,7 @@ def check(
         profile=profile,
         columns={name: facts(one) for name, one in profile.columns.items() if name in dtypes},
         repeated={test: rows for test, (_, rows) in repeated.items()},
+        together=together(raw, tested, profile),
     )
 
 

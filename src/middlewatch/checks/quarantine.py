@@ -45,6 +45,13 @@ def split(raw: tables.Raw, tested: Plan, repeated: Mapping[str, pl.Series]) -> I
         row += batch.height
 
 
+def no_rows(raw: tables.Raw) -> Parts:
+    """The two parts of a table without rows: their columns."""
+    empty = raw.frame.head(0).collect()
+    why = pl.Series(REASONS, [], dtype=pl.List(pl.String))
+    return Parts(empty, empty.with_columns(pl.lit(0, dtype=pl.Int64).alias(ROW), why))
+
+
 def reasons(ready: pl.DataFrame, tested: Plan) -> pl.Series:
     """For each row of a ready batch the tests that make it bad."""
     there = set(ready.columns)

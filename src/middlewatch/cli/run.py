@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 START = "Start"
 LIVE = "Live"
 OPERATE = "Operate"
+# In the order of a project's life; all others follow as they are declared.
+FIRST = ("init", "check", "train", "serve", "demo")
 SYNONYMS = {
     "deploy": "promote",
     "release": "promote",
@@ -50,13 +52,13 @@ class Verbs(TyperGroup):
     """The verbs, in order of use; a wrong one is answered with the nearest, synonyms included."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return list(self.commands)
+        return sorted(self.commands, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         for group in (START, LIVE, OPERATE):
             rows = [
-                (name, (one.help or "").partition("\n")[0].partition(". ")[0].rstrip("."))
-                for name, one in self.commands.items()
+                (one.name, (one.help or "").partition("\n")[0].partition(". ")[0].rstrip("."))
+                for one in (self.commands[name] for name in self.list_commands(ctx))
                 if one.rich_help_panel == group and not one.hidden  # type: ignore[attr-defined]
             ]
             if rows:

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .output import Answer, progress, spark, table
+from .output import Answer, progress
 from .run import START, Call, spare_imports, verb
 
 if TYPE_CHECKING:
-    from ..checks import Report
-    from ..findings import Finding
     from ..train import Trained
 
 Table = Annotated[str, typer.Argument(metavar="TABLE", help="CSV, Parquet, Feather, JSON lines; a folder or glob.")]
@@ -51,67 +49,6 @@ def init(
         lines.append(f"  and {len(started.doubts) - 3} more doubts: --json lists them")
     lines.append("Next:   middlewatch train")
     return Answer(started.to_dict(), lines)
-
-
-@verb(START)
-def check(
-    call: Call,
-    source: Table,
-    against: Annotated[str | None, typer.Option("--against", metavar="REF", help="A data version or a file.")] = None,
-) -> Answer:
-    """Data tests and a profile of a table, in one pass; outside a project, what is wrong in any table.
-
-    middlewatch check new.csv --against d3
-    """
-    from .. import library
-    from ..errors import NotFound
-
-    try:
-        handle = call.handle()
-    except NotFound:
-        if call.project or against:
-            raise
-        report = library.check(source)
-    else:
-        report = handle.check(source, against=against)
-    return Answer(report.to_dict(), _report(report, source), 0 if report.ok else 1)
-
-
-def _report(report: Report, source: str) -> list[str]:
-    failed = [one for one in report.findings if one.severity == "fail" and one.status == "failed"]
-    others = [one for one in report.findings if one not in failed]
-    word = "ok  " if report.ok else "FAIL"
-    lines = [f"{word} {source}: {report.rows:,} rows, {len(failed)} failed, {report.seconds:.2f} s"]
-    lines += [line for one in failed[:8] for line in _finding(one)]
-    if len(failed) > 8:
-        lines.append(f"and {len(failed) - 8} more failures: --json lists them")
-    lines += [f"{one.severity.upper() if one.status == 'failed' else 'unknown'} {one.message}" for one in others[:4]]
-    rows = []
-    for name, facts in list(report.columns.items())[:30]:
-        shape = report.profile.columns[name]
-        rows.append(
-            [name, facts["kind"], facts["nulls"], facts["distinct"], facts["min"], facts["max"], _bars(shape, facts)]
-        )
-    lines += table(rows, head=["column", "kind", "missing", "distinct", "min", "max", ""], indent="  ")
-    lines.append("Next:   middlewatch train" if report.ok else f"Next:   {failed[0].fix}" if failed[0].fix else "")
-    return lines
-
-
-def _finding(one: Finding) -> list[str]:
-    examples = ", ".join(f"row {e['row']}: {e.get('value')!r}" for e in one.examples[:3] if "row" in e)
-    return [f"FAIL {one.message}" + (f"  ({examples})" if examples else "")]
-
-
-def _bars(shape: Any, facts: Any) -> str:
-    if facts["kind"] in ("number", "whole") and shape.n:
-        low, high = shape.quantile(0.01), shape.quantile(0.99)
-        if low < high:
-            step = (high - low) / 12
-            counts = shape.regroup([low + step * at for at in range(1, 12)])
-            return spark([float(one) for one in counts], low=0.0)  # even counts are even bars
-        return ""
-    top = facts.get("top") or []
-    return ", ".join(str(one["value"] if isinstance(one, dict) else one[0]) for one in top[:4])
 
 
 @verb(START)

@@ -83,6 +83,7 @@ class ModelConfig:
     )
     time: str | None = _setting("text", None, "the column with the time of each row", example="time_hour")
     key: str | None = _setting("text", None, "the column with your own id of each row", example="flight_id")
+    rules: str | None = _setting("text", None, "your own data tests, Python functions on rows", example="rules.py")
     train: str | None = _setting(
         "text", None, "your own code: load, features, train, score; every one optional", example="train.py", later=True
     )

@@ -24,7 +24,12 @@ CHANNELS = {
     "volume": "number of rows",
     "refused": "share refused",
 }
-COLUMNS = {"mw.score": "the prediction", "mw.label": "the predicted class", "(requests)": "requests", "(rows)": "the number of rows"}
+COLUMNS = {
+    "mw.score": "the prediction",
+    "mw.label": "the predicted class",
+    "(requests)": "requests",
+    "(rows)": "the number of rows",
+}
 ACTIONS = {
     "promote": "promoted",
     "rollback": "rolled back to",
