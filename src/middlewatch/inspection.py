@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from . import accepting, checks, data, tables
 from .errors import NotFound, UsageError
+from .pictures import SAMPLE
 from .schema import Schema
 from .schema.editing import Edit, edited
 
@@ -47,8 +48,11 @@ class Inspection:
     now: datetime | None = None
     schema_path: Path | None = None
 
-    def report(self, reference: Profile | None = None) -> Report:
-        """Data tests and profile, in one pass; with `reference`, what has shifted from it."""
+    def report(self, reference: Profile | None = None, *, pictures: bool = False) -> Report:
+        """Data tests and profile, in one pass; with `reference`, what has shifted from it.
+
+        `pictures` keeps a sample of rows, so that its page draws time and target too.
+        """
         return checks.check(
             self.raw,
             self.schema,
@@ -57,6 +61,7 @@ class Inspection:
             now=self.now,
             rules=self.rules,
             base=self.base,
+            sample=SAMPLE if pictures else 0,
         )
 
     def plan(self) -> checks.Plan:

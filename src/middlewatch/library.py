@@ -113,7 +113,7 @@ def check(
     Without a schema only what is wrong in any table is found. No project is needed.
     """
     held, reference = inspection(table, schema, rules=rules, against=against, zone=zone)
-    return held.report(reference)
+    return held.report(reference, pictures=True)
 
 
 def split(table: Any, schema: Any, *, rules: Sequence[RowRule] = (), zone: str = "UTC") -> tuple[Any, Any]:
@@ -180,7 +180,7 @@ class Handle:
     def check(self, table: Any = None, *, against: str | None = None, until: datetime | str | None = None) -> Report:
         """Data tests of a table against the model's schema, and its shift against a data version or another table."""
         held, reference = self.inspection(table, against=against, until=until)
-        return held.report(reference)
+        return held.report(reference, pictures=True)
 
     def accept(self, table: Any, changes: Sequence[str]) -> list[str]:
         """Edit the schema so that it accepts what `check` found, by name (`range:temp`); returns the edits in words."""

@@ -11,8 +11,9 @@ from typing import Any
 
 import polars as pl
 
-from middlewatch import profiles, tables
+from middlewatch import plots, profiles, tables
 from middlewatch.findings import Finding, passed
+from middlewatch.pictures import facts_of
 from middlewatch.profiles import Profile
 from middlewatch.schema import Schema
 
@@ -24,7 +25,7 @@ from .rules import RowRule
 from .together import Groups, together
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Report:
     """What the tests of a table found, and its profile. `columns` is plain JSON; `ok` is False where one failed.
 
@@ -40,6 +41,25 @@ class Report:
     columns: Mapping[str, Mapping[str, Any]]
     repeated: Mapping[str, pl.Series] = field(default_factory=dict, repr=False)
     together: Groups = ()
+    schema: Schema = field(repr=False)
+    reference: Profile | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        word = "ok" if self.ok else "FAIL"
+        failed = sum(1 for one in self.findings if one.severity == "fail")
+        warned = sum(1 for one in self.findings if one.severity == "warn")
+        return f"<{word}: {self.rows:,} rows, {failed} data tests failed, {warned} warned>"
+
+    def _repr_html_(self) -> str:
+        return plots.fragment(self.facts(), title="Data tests")
+
+    def facts(self) -> dict[str, Any]:
+        """All that is drawn of it (see `plots`), plain JSON."""
+        return facts_of(self.profile, self.schema, findings=self.findings, ok=self.ok, reference=self.reference)
+
+    def save(self, path: str | Path, *, title: str = "Data tests") -> None:
+        """Write a page of it with plots; an old one is replaced."""
+        Path(path).write_text(plots.page(self.facts(), title=title), encoding="utf-8")
 
     def to_dict(self) -> dict[str, Any]:
         """The public form of `check --json`."""
@@ -62,16 +82,18 @@ def check(
     now: datetime | None = None,
     rules: Sequence[RowRule] = (),
     base: Path | None = None,
+    sample: int = 0,
 ) -> Report:
     """Test a table against its schema, reading it once; with `reference`, name what has shifted from it.
 
     Times without a zone are read in `zone`; `now` is what the newest event's age is measured from. `rules` are own
-    Python functions; tables that columns reference are relative to `base`. A bad table is a Report, not an exception;
+    Python functions; tables that columns reference are relative to `base`; `sample` rows are kept in the profile for
+    pictures. A bad table is a Report, not an exception;
     raises TableError where it cannot be read, ConfigError where a rule of the schema is none.
     """
     start = perf_counter()
     tested = plan(schema, raw.columns, zone=zone, now=now, rules=rules, base=base)
-    spec = profiles.spec_of(schema, predicates=tested.predicates)
+    spec = profiles.spec_of(schema, predicates=tested.predicates, sample=sample)
     repeats = {one.test: Repeats(one.columns) for one in tested.once}
     profile = profiles.profile_stream(_batches(raw, tested, repeats), spec)
     with tables.reading(raw.source):
@@ -95,6 +117,8 @@ def check(
         columns={name: facts(one) for name, one in profile.columns.items() if name in dtypes},
         repeated={test: rows for test, (_, rows) in repeated.items()},
         together=together(raw, tested, profile),
+        schema=schema,
+        reference=reference,
     )
 
 

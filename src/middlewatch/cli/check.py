@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from ..findings import Finding
     from ..inspection import Inspection
 
-MOST = 8
+MOST = 4
 NOTES = 4
 COLUMNS = 30
+# What one edit of the schema accepts (see `accepting`).
+ACCEPTED = ("range", "nulls", "categories", "type", "missing", "unique", "constant")
 GITHUB = {"fail": "error", "warn": "warning", "note": "notice"}
 
 
@@ -58,13 +60,13 @@ def check(
     if format not in (None, "github"):
         raise UsageError(f'there is no format "{format}"', fix="--format github, --json or --html FILE")
     inspection, reference = _inspection(call, source, schema, against, until)
-    report = inspection.report(reference)
+    report = inspection.report(reference, pictures=bool(html))
     facts: dict[str, Any] = {}
     said: list[str] = []
     if accept:
         edits = inspection.accept(accept, report)
         inspection, reference = _inspection(call, source, schema, against, until)
-        report = inspection.report(reference)
+        report = inspection.report(reference, pictures=bool(html))
         facts["accepted"] = [one.words for one in edits]
         said = [f"edited {inspection.schema_path.name}:" if inspection.schema_path else "edited:"]
         said += [f"  {one.words}" for one in edits]
@@ -80,15 +82,13 @@ def check(
         }
         said.append(f"{kept.good:,} good rows and {kept.bad:,} bad ones, with reasons, in {kept.folder}")
     if html:
-        from .. import plots
-
-        Path(html).write_text(plots.page(report.facts(inspection.schema), title=f"{name}"), encoding="utf-8")
+        report.save(html, title=name)
         facts["html"] = html
         said.append(f"plots in {html}")
     code = 5 if not report.rows else 0 if report.ok else 1
     lines = _annotations(report, name) if format == "github" else [*_lines(report, name, inspection), *said]
     if format != "github":
-        lines.append(_next(report, inspection))
+        lines.append(_next(report, inspection, name))
     return Answer(facts, lines, code)
 
 
@@ -153,14 +153,15 @@ def _together(failed: Sequence[Finding], report: Report) -> tuple[list[Finding],
 def _finding(one: Finding, inspection: Inspection) -> list[str]:
     word = "FAIL" if one.status == "failed" else "FAIL unknown:"
     examples = ", ".join(_example(e, inspection) for e in one.examples[:3] if "row" in e)
-    return [f"{word} {one.message}" + (f"  ({examples})" if examples else "")]
+    lines = [f"{word} {one.message}" + (f"  ({examples})" if examples else "")]
+    return [*lines, f"     {one.fix}"] if one.fix else lines
 
 
 def _example(example: Mapping[str, Any], inspection: Inspection) -> str:
     # The header is line 1 of a text file, and blank lines or quoted line breaks are rare: "about" is said by "line".
     one_text = inspection.raw.textual and len(inspection.raw.files) == 1
     place = f"line {example['row'] + 2}" if one_text else f"row {example['row']}"
-    return f"{place}: {example['value']!r}" if "value" in example else place
+    return place if example.get("value") is None else f"{place}: {example['value']!r}"
 
 
 def _columns(report: Report) -> list[str]:
@@ -187,13 +188,15 @@ def _bars(shape: Any, facts: Any) -> str:
     return ", ".join(str(one["value"] if isinstance(one, dict) else one[0]) for one in top[:4])
 
 
-def _next(report: Report, inspection: Inspection) -> str:
+def _next(report: Report, inspection: Inspection, name: str) -> str:
     if report.ok:
         return (
             "Next:   middlewatch train" if inspection.schema_path else "Next:   middlewatch init TABLE --target COLUMN"
         )
     first = next(one for one in report.findings if one.severity == "fail")
-    return f"Next:   {first.fix}" if first.fix else ""
+    if inspection.schema_path and first.column and first.check in ACCEPTED:
+        return f"Next:   middlewatch check {name} --accept {first.check}:{first.column}   (where that is right now)"
+    return f"Next:   middlewatch check {name} --html report.html"
 
 
 def _annotations(report: Report, name: str) -> list[str]:

@@ -16,6 +16,7 @@ import polars as pl
 from middlewatch.errors import StoreError, UsageError
 
 from .column import ColumnProfile, Kind, PackedColumn, merge_columns, pack_column, unpack_column
+from .drawing import described
 from .measure import DTYPES, measure
 from .sketches import Hashes, Ints, hash_numbers, hash_text
 
@@ -84,7 +85,7 @@ class Sample(NamedTuple):
     rows: pl.DataFrame
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Profile:
     """What is known of a table. `profile(a) + profile(b)` is the profile of a and b together.
 
@@ -106,6 +107,16 @@ class Profile:
 
     def __add__(self, other: Profile) -> Profile:
         return merge([self, other])
+
+    def __repr__(self) -> str:
+        return f"<Profile of {self.rows:,} rows and {len(self.columns)} columns>"
+
+    def _repr_html_(self) -> str:
+        from middlewatch import plots
+
+        columns = [{**described(one, None), "name": name} for name, one in self.columns.items()]
+        facts = {"rows": self.rows, "columns": columns}
+        return plots.fragment(facts, title="Profile")
 
     def to_bytes(self) -> bytes:
         """The stored form: a magic, the format's version, and zlib over msgpack.

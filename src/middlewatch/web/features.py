@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from ..profiles import ColumnProfile, Profile
 
 THEN_DAYS = 28
-BINS = 24
-TOP = 8
-# Values beyond these shares would squeeze the rest into one bin; how many lie outside is said.
-OUTER = (0.005, 0.995)
 
 
 def facts(project: Project, request: Request) -> dict[str, Any]:
@@ -96,6 +92,8 @@ def _scores(judged: Mapping[str, Any] | None) -> dict[str, list[dict[str, Any]]]
 
 def _feature(name: str, now: Profile, then: Profile | None, moved: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """One column in plain numbers: shares missing, means, a histogram or the top values of both times."""
+    from ..profiles.drawing import drawn as drawn_of
+
     new = now.columns[name]
     old = then.columns.get(name) if then is not None else None
     beyond = [one for one in moved if float(one["score"]) > 0]
@@ -109,68 +107,7 @@ def _feature(name: str, now: Profile, then: Profile | None, moved: Sequence[Mapp
         "missing": {"now": _share(new.nulls + new.nans, new.rows), "then": _share_of(old)},
         "mean": {"now": _finite(new.mean), "then": _finite(old.mean) if old is not None else None},
         "distinct": {"now": new.distinct(), "then": old.distinct() if old is not None else None},
-        **_drawing(new, old),
-    }
-
-
-def _drawing(new: ColumnProfile, old: ColumnProfile | None) -> dict[str, Any]:
-    if new.kind == "category":
-        return _top(new, old)
-    if new.kind not in ("number", "whole", "boolean") or new.n == 0:
-        return {}
-    edges = _edges(new, old)
-    drawn_now, outside_now = _shares(new, edges)
-    drawn_then, outside_then = _shares(old, edges) if old is not None and old.n else ([0.0] * (len(edges) - 1), 0.0)
-    return {
-        "edges": edges,
-        "now": drawn_now,
-        "then": drawn_then,
-        "outside": {"now": round(outside_now, 4), "then": round(outside_then, 4)},
-    }
-
-
-def _edges(new: ColumnProfile, old: ColumnProfile | None) -> list[float]:
-    """Bins that both times share: one a value where there are few whole ones, else of equal width."""
-    known = [one for one in (new, old) if one is not None and one.n]
-    whole = all(one.wholes == one.n for one in known)
-    low = min(float(one.quantile(OUTER[0])) for one in known)
-    high = max(float(one.quantile(OUTER[1])) for one in known)
-    if whole and high - low <= BINS + 6:
-        return [value - 0.5 for value in range(math.floor(low), math.ceil(high) + 2)]
-    if high <= low:
-        low, high = low - 0.5, high + 0.5
-    # One bin more than the range: many values may equal its end, and bins begin at their own value.
-    return [low + (high - low) * at / (BINS - 1) for at in range(BINS + 1)]
-
-
-def _shares(column: ColumnProfile, edges: Sequence[float]) -> tuple[list[float], float]:
-    counts = [int(one) for one in column.regroup(list(edges))]
-    outside = counts[0] + counts[-1]
-    return [round(one / column.n, 5) for one in counts[1:-1]], outside / column.n
-
-
-def _top(new: ColumnProfile, old: ColumnProfile | None) -> dict[str, Any]:
-    """The largest categories of either time, and the rest together."""
-    now, then = new.counts(), old.counts() if old is not None else {}
-    total_now, total_then = max(new.n, 1), max(old.n if old is not None else 0, 1)
-    shares = {one: (now.get(one, 0) / total_now, then.get(one, 0) / total_then) for one in {*now, *then}}
-    ranked = sorted(shares, key=lambda one: (-max(shares[one]), one))
-    shown, rest = ranked[:TOP], ranked[TOP:]
-    return {
-        "top": [
-            {
-                "value": one,
-                "now": round(shares[one][0], 5),
-                "then": round(shares[one][1], 5),
-                "new": bool(then) and one not in then,
-            }
-            for one in shown
-        ],
-        "others": {
-            "count": len(rest),
-            "now": round(sum(shares[one][0] for one in rest), 5),
-            "then": round(sum(shares[one][1] for one in rest), 5),
-        },
+        **(drawn_of(new, old) if new.kind not in ("text", "time") else {}),
     }
 
 
