@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from . import checks, config, infer, tables
 from .errors import UsageError
-from .infer import Doubt
-from .schema import Schema
+from .infer import Doubt, Settled
+from .pictures import SAMPLE
+from .schema import Kind, Private, Schema
+from .schema.writing import toml_key
 
 PROJECT_FILE = "middlewatch.toml"
 IGNORED = ".middlewatch/\n"
+ASKED = 3
+"""Questions that a person answers with care; the others stand in the file."""
+ANSWERS: dict[str, tuple[str, ...]] = {
+    "missing": (),
+    "value": (),
+    "kind": get_args(Kind),
+    "role": ("feature", "ignored"),
+    "private": get_args(Private),
+}
+Ask = Callable[[Doubt], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +47,13 @@ class Started:
             "files": list(self.files),
             "columns": {column.name: {"kind": column.kind, "role": column.role} for column in self.schema.columns},
             "doubts": [
-                {"column": one.column, "question": one.question, "guess": one.guess, "why": one.why}
+                {
+                    "column": one.column,
+                    "question": one.question,
+                    "guess": one.guess,
+                    "why": one.why,
+                    "other": one.other,
+                }
                 for one in self.doubts
             ],
         }
@@ -50,8 +68,14 @@ def init(
     name: str | None,
     folder: Path,
     task: str | None,
+    settled: Settled | None = None,
+    ask: Ask | None = None,
 ) -> Started:
-    """Write middlewatch.toml (or add a model to it), `<name>.schema.toml` and .gitignore. Overwrites nothing."""
+    """Write middlewatch.toml (or add a model to it), `<name>.schema.toml`, plots and .gitignore. Overwrites nothing.
+
+    `settled` are answers given beforehand (see `infer.infer`); `ask` is asked about the three most doubtful guesses
+    and says whether each is right. Doubts that nobody settled stand as comments in the schema file.
+    """
     settings_path = folder / PROJECT_FILE
     model = name or _name_from(target)
     config.check_name(model)
@@ -66,16 +90,28 @@ def init(
         )
     raw = tables.scan(table, base=Path.cwd())
     zone = known.monitor.zone if known else "UTC"
-    inferred = infer.infer(raw, name=model, target=target, time=time, key=key, task=task, zone=zone)
+
+    def inferred_with(settled: Settled) -> infer.Inferred:
+        return infer.infer(raw, name=model, target=target, time=time, key=key, task=task, zone=zone, settled=settled)
+
+    inferred = inferred_with(settled or {})
+    right: list[Doubt] = []
+    if ask is not None:
+        answers = [(one, ask(one)) for one in [one for one in inferred.doubts if one.other][:ASKED]]
+        right = [one for one, yes in answers if yes]
+        wrong = [one.other for one, yes in answers if not yes]
+        if wrong:
+            inferred = inferred_with(merged(settled or {}, wrong))
+    doubts = [one for one in inferred.doubts if one not in right]
     schema = inferred.schema
-    report = checks.check(raw, schema, zone=zone)
+    report = checks.check(raw, schema, zone=zone, sample=SAMPLE)
     folder.mkdir(parents=True, exist_ok=True)
     source = _source(table, folder)
     block: dict[str, Any] = {"source": source, "target": schema.target, "task": schema.task}
     block |= {"time": schema.time} if schema.time else {}
     block |= {"key": schema.key} if schema.key else {}
     # The schema first: a settings file that names a model without one would be a project that cannot be opened.
-    _create(schema_path, schema.to_toml())
+    _create(schema_path, _with_doubts(schema.to_toml(), doubts))
     files = [schema_path.name]
     if known is None:
         _create(settings_path, config.template(model, **block))
@@ -84,10 +120,41 @@ def init(
             config.add_model(settings_path.read_text(encoding="utf-8"), model, **block), encoding="utf-8"
         )
     files.insert(0, PROJECT_FILE)
+    plots = folder / f"{model}.html"
+    if not plots.exists():
+        report.save(plots, title=f"{model}: {source}")
+        files.append(plots.name)
     if not (folder / ".gitignore").exists():
         _create(folder / ".gitignore", IGNORED)
         files.append(".gitignore")
-    return Started(folder=folder, name=model, files=files, schema=schema, doubts=inferred.doubts, report=report)
+    return Started(folder=folder, name=model, files=files, schema=schema, doubts=doubts, report=report)
+
+
+def merged(settled: Settled, options: Sequence[str]) -> Settled:
+    """Answers, and further ones written as options: `--role code=ignored`. Raises UsageError for a wrong one."""
+    found: dict[str, dict[str, list[str]]] = {
+        column: {key: list(values) for key, values in facts.items()} for column, facts in settled.items()
+    }
+    for option in options:
+        key, _, said = option.removeprefix("--").partition(" ")
+        column, equals, value = said.rpartition("=")
+        allowed = ANSWERS[key]
+        if not equals or not column or (allowed and value not in allowed):
+            known = f"one of {', '.join(allowed)}" if allowed else "VALUE"
+            raise UsageError(f"--{key} {said} says nothing", fix=f"--{key} COLUMN={known}")
+        found.setdefault(column, {}).setdefault(key, []).append(value)
+    return found
+
+
+def _with_doubts(text: str, doubts: Sequence[Doubt]) -> str:
+    """Each doubt as a comment above its column, where who reviews the file meets it."""
+    lines = text.split("\n")
+    for one in doubts:
+        header = f"[columns.{toml_key(one.column)}]"
+        said = " ".join(f"# doubt: {one.question} taken as {one.guess} ({one.why})".split())
+        if header in lines:
+            lines.insert(lines.index(header), "".join(letter if letter.isprintable() else "?" for letter in said))
+    return "\n".join(lines)
 
 
 def _name_from(target: str) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .checks import Report, RowRule
     from .doctor import Checked
     from .incidents import Incident
+    from .infer import Doubt
     from .initialise import Started
     from .inspection import Inspection, Quarantined
     from .monitor import Judged
@@ -63,14 +64,28 @@ def init(
     name: str | None = None,
     folder: str | Path = ".",
     task: str | None = None,
+    answers: Sequence[str] = (),
+    ask: Callable[[Doubt], bool] | None = None,
 ) -> Started:
-    """Start a project from a table, or add a model to one: writes middlewatch.toml and `<name>.schema.toml`.
+    """Start a project from a table, or add a model to one: middlewatch.toml, `<name>.schema.toml`, `<name>.html`.
 
-    Raises TableError, UsageError; nothing is ever overwritten.
+    `answers` settle what is doubtful beforehand, as in ("--role code=ignored",); `ask` is asked about the three most
+    doubtful guesses and says whether each is right. Raises TableError, UsageError; nothing is ever overwritten.
     """
     from .initialise import init as job
+    from .initialise import merged
 
-    return job(table, target=target, time=time, key=key, name=name, folder=Path(folder), task=task)
+    return job(
+        table,
+        target=target,
+        time=time,
+        key=key,
+        name=name,
+        folder=Path(folder),
+        task=task,
+        settled=merged({}, answers),
+        ask=ask,
+    )
 
 
 def inspection(

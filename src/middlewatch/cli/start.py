@@ -12,6 +12,7 @@ from .output import Answer, progress
 from .run import START, Call, spare_imports, verb
 
 if TYPE_CHECKING:
+    from ..infer import Doubt
     from ..train import Trained
 
 Table = Annotated[str, typer.Argument(metavar="TABLE", help="CSV, Parquet, Feather, JSON lines; a folder or glob.")]
@@ -26,15 +27,38 @@ def init(
     key: Annotated[str | None, typer.Option("--key", metavar="COL", help="Your own id of a row.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="The model's name; default: the target.")] = None,
     folder: Annotated[str, typer.Option("--dir", metavar="DIR", help="Where the project goes.")] = ".",
-    task: Annotated[str | None, typer.Option("--task", help="binary, multiclass or regression; else guessed.")] = None,
+    task: Annotated[str | None, typer.Option("--task", help="binary, multiclass or regression.")] = None,
+    missing: Annotated[
+        list[str] | None, typer.Option("--missing", metavar="COL=TEXT", help="TEXT means missing.")
+    ] = None,
+    value: Annotated[list[str] | None, typer.Option("--value", metavar="COL=TEXT", help="TEXT is a value.")] = None,
+    kind: Annotated[list[str] | None, typer.Option("--kind", metavar="COL=KIND", help="What it holds.")] = None,
+    role: Annotated[list[str] | None, typer.Option("--role", metavar="COL=ROLE", help="feature or ignored.")] = None,
+    private: Annotated[
+        list[str] | None, typer.Option("--private", metavar="COL=drop", help="Keep it out of logs: drop or hash.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Take every guess, ask nothing.")] = False,
 ) -> Answer:
-    """Start a project: look at all rows of a table, write middlewatch.toml and a schema to review.
+    """Start a project: look at all rows of a table, write middlewatch.toml, a schema to review, and plots.
 
     middlewatch init flights.parquet --target late --time departs
     """
     from .. import library
 
-    started = library.init(source, target=target, time=time, key=key, name=name or call.model, folder=folder, task=task)
+    said = {"missing": missing, "value": value, "kind": kind, "role": role, "private": private}
+    answers = [f"--{option} {one}" for option, given in said.items() for one in given or ()]
+    people = sys.stdin.isatty() and sys.stdout.isatty() and not call.as_json and not yes
+    started = library.init(
+        source,
+        target=target,
+        time=time,
+        key=key,
+        name=name or call.model,
+        folder=folder,
+        task=task,
+        answers=answers,
+        ask=_right if people else None,
+    )
     kinds: dict[str, int] = {}
     for column in started.schema.features:
         kinds[column.kind] = kinds.get(column.kind, 0) + 1
@@ -44,11 +68,21 @@ def init(
         f"({inputs}), {started.report.rows:,} rows",
         f"wrote {', '.join(started.files)}  (limits marked guessed are for you to confirm)",
     ]
-    lines += [f"  {one.column}: {one.question} taken as {one.guess}  ({one.why})" for one in started.doubts[:3]]
+    lines += [
+        f"  {one.column}: {one.question} taken as {one.guess}  ({one.why})"
+        + (f"; else {one.other}" if one.other else "")
+        for one in started.doubts[:3]
+    ]
     if len(started.doubts) > 3:
-        lines.append(f"  and {len(started.doubts) - 3} more doubts: --json lists them")
+        lines.append(f"  and {len(started.doubts) - 3} more, as comments in {started.name}.schema.toml")
     lines.append("Next:   middlewatch train")
     return Answer(started.to_dict(), lines)
+
+
+def _right(doubt: Doubt) -> bool:
+    """One question on the terminal; Enter takes the guess."""
+    print(f"{doubt.column}: {doubt.question} taken as {doubt.guess}  ({doubt.why})", file=sys.stderr)
+    return typer.confirm("  right?", default=True, err=True)
 
 
 @verb(START)

@@ -7,6 +7,6 @@ Limits are marked `guessed` and have room for a clean next month (`limits`); `ta
 
 from __future__ import annotations
 
-from .decide import MOST_CATEGORIES, Doubt, Inferred, describe, infer
+from .decide import MOST_CATEGORIES, Doubt, Inferred, Settled, describe, infer
 
-__all__ = ["MOST_CATEGORIES", "Doubt", "Inferred", "describe", "infer"]
+__all__ = ["MOST_CATEGORIES", "Doubt", "Inferred", "Settled", "describe", "infer"]

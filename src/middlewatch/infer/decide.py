@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -15,10 +15,11 @@ import middlewatch.infer.limits as limits
 import middlewatch.infer.target as target
 from middlewatch import tables
 from middlewatch.errors import NotFound, TableError, UsageError, nearest
-from middlewatch.schema import Column, Limit, Role, Schema, Task
+from middlewatch.schema import Column, Kind, Limit, Role, Schema, Task
 
 from .facts import Facts, gather
 from .kinds import Reading
+from .personal import looks_like
 
 MOST_CATEGORIES: Final = 1000
 _FEW_TEXTS: Final = 50
@@ -32,12 +33,19 @@ _EPOCH_SECONDS: Final = (1e9, 2.2e9)
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """A question for a person: about which column, what was guessed, and why it is doubtful."""
+    """A question for a person: about which column, what was guessed, why it is doubtful.
+
+    `other` is the other answer as an option of `init`, such as `--role code=ignored`; "" where there is no single one.
+    """
 
     column: str
     question: str
     guess: str
     why: str
+    other: str = ""
+
+
+Settled = Mapping[str, Mapping[str, Sequence[str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +65,21 @@ def infer(
     key: str | None = None,
     task: str | None = None,
     zone: str = "UTC",
+    settled: Settled | None = None,
 ) -> Inferred:
     """The schema of a model that predicts `target`. Times without a zone are read in `zone`.
 
+    `settled` are answers of a person: by column its `kind`, `role`, `private`, texts that are `missing`, or a `value`.
     Raises TableError for an empty table, reserved names, a constant or all-null target; NotFound for a column that
     is not there; UsageError for a target that does not fit the task, or a time that is none.
     """
     if task not in (None, "binary", "multiclass", "regression"):
         raise UsageError(f'there is no task "{task}"', fix="binary, multiclass or regression")
     _present(raw.columns, {"target": target, "time": time, "key": key})
-    look = _Look(raw, zone, time, key)
+    for column in settled or {}:
+        if column not in raw.columns:
+            raise NotFound(f'the table has no column "{column}"', fix=nearest(column, raw.columns))
+    look = _Look(raw, zone, time, key, settled or {})
     wanted: Task | None = task  # type: ignore[assignment]  # checked above
     return look.model(name, target, wanted)
 
@@ -74,7 +87,7 @@ def infer(
 def describe(raw: tables.Raw, *, name: str = "table", zone: str = "UTC") -> Schema:
     """The schema of a table that has no target: what `check` tests a lone file against."""
     _present(raw.columns, {})
-    return _Look(raw, zone, None, None).table(name)
+    return _Look(raw, zone, None, None, {}).table(name)
 
 
 def _present(columns: list[str], wanted: Mapping[str, str | None]) -> None:
@@ -97,8 +110,9 @@ def _present(columns: list[str], wanted: Mapping[str, str | None]) -> None:
 class _Look:
     """One table being looked at."""
 
-    def __init__(self, raw: tables.Raw, zone: str, time: str | None, key: str | None) -> None:
+    def __init__(self, raw: tables.Raw, zone: str, time: str | None, key: str | None, settled: Settled) -> None:
         self.zone = zone
+        self.settled = settled
         self.time = time
         self.key = key
         self.doubts: list[tuple[int, Doubt]] = []
@@ -106,15 +120,19 @@ class _Look:
         if not any(one.rows for one in counted.values()):
             raise TableError(f"{raw.source} has no rows", why="limits come from data", fix="give a table with rows")
         self.readings = {column: kinds.read(one, textual=raw.textual) for column, one in counted.items()}
-        first = tuple(
-            Column(name=column, kind=one.kind, decimal=one.decimal, missing=one.missing)
-            for column, one in self.readings.items()
-        )
+        first = tuple(self._first(column, one) for column, one in self.readings.items())
         self.facts, self.sample = gather(tables.batches(raw.frame), Schema(name="first look", columns=first), zone)
         self.columns = {one.name: self._column(one, self.readings[one.name]) for one in first}
         for column in self.columns:
             for doubt in self.readings[column].doubts:
                 self._doubt(column, *doubt)
+
+    def _first(self, name: str, reading: Reading) -> Column:
+        """How a column is read at first: by its cells, or as a person said."""
+        said = self.settled.get(name, {})
+        kind: Kind = said["kind"][-1] if "kind" in said else reading.kind  # type: ignore[assignment]  # checked by init
+        missing = [one for one in (*reading.missing, *said.get("missing", ())) if one not in said.get("value", ())]
+        return Column(name=name, kind=kind, decimal=reading.decimal, missing=tuple(dict.fromkeys(missing)))
 
     def table(self, name: str) -> Schema:
         columns = (self._limited(replace(one, role="ignored")) for one in self.columns.values())
@@ -129,7 +147,9 @@ class _Look:
         self._time_and_key()
         for column in list(self.columns.values()):
             if column.role == "feature":
-                self.columns[column.name] = replace(column, role=self._role(column, outcome, chosen))
+                said = self.settled.get(column.name, {}).get("role")
+                role: Role = said[-1] if said else self._role(column, outcome, chosen)  # type: ignore[assignment]
+                self.columns[column.name] = replace(column, role=role)
         columns = tuple(self._limited(one) for one in self.columns.values())
         schema = Schema(
             name=name,
@@ -148,8 +168,8 @@ class _Look:
             )
         return Inferred(schema, tuple(doubt for _, doubt in sorted(self.doubts, key=_order)))
 
-    def _doubt(self, column: str, weight: int, question: str, guess: str, why: str) -> None:
-        self.doubts.append((weight, Doubt(column, question, guess, why)))
+    def _doubt(self, column: str, weight: int, question: str, guess: str, why: str, other: str = "") -> None:
+        self.doubts.append((weight, Doubt(column, question, guess, why, other)))
 
     def _column(self, column: Column, reading: Reading) -> Column:
         """Category or free text, marks for missing among numbers, and what is of no use at all."""
@@ -158,8 +178,16 @@ class _Look:
             if not reading.unfit:
                 self._doubt(column.name, 20, "of use?", "ignored", f"it is missing in all {facts.rows:,} rows")
             return replace(column, kind="text", role="ignored")
-        if column.kind == "category" and self._is_text(facts):
+        said = self.settled.get(column.name, {})
+        if column.kind == "category" and self._is_text(facts) and "kind" not in said:
             column = replace(column, kind="text", role="ignored")
+        if "private" in said:
+            column = replace(column, private=said["private"][-1])  # type: ignore[arg-type]  # checked by init
+        elif column.kind in ("category", "text") and (like := looks_like(self.sample[column.name])):
+            other = f"--private {column.name}=drop"
+            self._doubt(
+                column.name, 75, f"personal? it holds {like}", "not private: logged", "most of it looks so", other
+            )
         if column.kind in ("number", "whole", "time"):
             column = self._without_mark(column, facts)
         return column
@@ -181,8 +209,11 @@ class _Look:
             self._doubt(column.name, 80, f"is {value:%Y-%m-%d} a time or a mark for missing?", "a time", share)
             return column
         shown = f"{value:g}" if abs(value) < 1e6 else str(value)
+        if shown in self.settled.get(column.name, {}).get("value", ()):
+            return column
         guess = "missing" if known else "a value"
-        self._doubt(column.name, 80, f"is {shown} a value or a mark for missing?", guess, share)
+        other = f"--{'value' if known else 'missing'} {column.name}={shown}"
+        self._doubt(column.name, 80, f"is {shown} a value or a mark for missing?", guess, share, other)
         if not known:
             return column
         facts.nulls += times
@@ -243,23 +274,29 @@ class _Look:
             return "ignored"
         leak = target.knows(name, outcome, facts, self.sample, task)
         if leak:
-            self._doubt(name, 100, "known before the outcome?", "a leak, ignored", leak)
+            self._doubt(name, 100, "known before the outcome?", "a leak, ignored", leak, f"--role {name}=feature")
             return "ignored"
         if facts.distinct == 1:
             value = facts.values()[0]
             if not facts.nulls:
-                self._doubt(name, 20, "of use?", "ignored", f"it is {value!r} in every row")
+                used = f"--role {name}=feature"
+                self._doubt(name, 20, "of use?", "ignored", f"it is {value!r} in every row", used)
                 return "ignored"
-            self._doubt(name, 30, "of use?", "a feature", f"it is {value!r} or missing")
+            unused = f"--role {name}=ignored"
+            self._doubt(name, 30, "of use?", "a feature", f"it is {value!r} or missing", unused)
         if column.kind == "whole" and self._is_id(name, facts):
-            self._doubt(name, 45, "an id or an amount?", "an id, ignored", "its numbers only tell rows apart")
+            why = "its numbers only tell rows apart"
+            self._doubt(name, 45, "an id or an amount?", "an id, ignored", why, f"--role {name}=feature")
             return "ignored"
         if column.kind == "whole" and facts.distinct <= _FEW_TEXTS and _CODE_NAME.search(name):
             why = f"it has {facts.distinct} different whole numbers"
-            self._doubt(name, 60, "amounts or codes?", 'amounts; kind = "category" for codes', why)
+            if "kind" not in self.settled.get(name, {}):
+                other = f"--kind {name}=category"
+                self._doubt(name, 60, "amounts or codes?", 'amounts; kind = "category" for codes', why, other)
         value, times = facts.top()
         if facts.distinct > 1 and facts.present >= limits.MANY and times >= _ALWAYS * facts.present:
-            self._doubt(name, 10, "of use?", "a feature", f"it is {value!r} in {times:,} of {facts.rows:,} rows")
+            why = f"it is {value!r} in {times:,} of {facts.rows:,} rows"
+            self._doubt(name, 10, "of use?", "a feature", why, f"--role {name}=ignored")
         return "feature"
 
     def _is_id(self, name: str, facts: Facts) -> bool:

@@ -67,7 +67,7 @@ class Cells:
 class Reading:
     """How a column is to be read. `unparsed` are cells of another kind than `kind`, `odd` some of them.
 
-    `doubt` is (weight, question, guess, why) where the reading is not sure.
+    `doubts` are (weight, question, guess, why, other answer as an option) where the reading is not sure.
     """
 
     kind: Kind
@@ -76,7 +76,7 @@ class Reading:
     unparsed: int = 0
     odd: tuple[str, ...] = ()
     unfit: bool = False
-    doubts: tuple[tuple[int, str, str, str], ...] = ()
+    doubts: tuple[tuple[int, str, str, str] | tuple[int, str, str, str, str], ...] = ()
 
 
 def count(batches: Iterable[pl.DataFrame], schema: pl.Schema) -> dict[str, Cells]:
@@ -183,7 +183,7 @@ def _decimal_comma(column: Cells, n: int) -> Reading:
 
 def _as_text(column: Cells, n: int, numeric: int, numbers: bool) -> Reading:
     """Texts, codes and mixtures. Only clear words mean missing among texts; "NA" does unless it fits the others."""
-    doubts = []
+    doubts: list[tuple[int, str, str, str] | tuple[int, str, str, str, str]] = []
     missing = []
     for word, seen in sorted(column.words.items()):
         clear = word.lower() in _CLEAR_WORDS
@@ -191,7 +191,8 @@ def _as_text(column: Cells, n: int, numeric: int, numbers: bool) -> Reading:
             missing.append(word)
         if not clear:
             guess = "missing" if word in missing else "a value"
-            doubts.append((55, f'is "{word}" missing or a value?', guess, f"{seen:,} cells are it"))
+            other = f"--{'value' if word in missing else 'missing'} {column.name}={word}"
+            doubts.append((55, f'is "{word}" missing or a value?', guess, f"{seen:,} cells are it", other))
     mixed = numeric and (not numbers or not column.classes["code"])
     if mixed and numeric >= DOMINANT * n and not numbers:
         doubts.append(

@@ -17,6 +17,7 @@ MANY: Final = 1000
 """Rows from which on "never missing" is taken at its word."""
 _SKEWED: Final = 3.0
 _ROOM_OF_SKEWED: Final = 10.0
+_LONG: Final = 10.0
 _UNSEEN: Final = 0.01
 _NULLS: Final = 0.05
 
@@ -68,9 +69,18 @@ def wholes(low: float, high: float, seen_low: int, seen_high: int) -> tuple[int,
 
 
 def centre(sample: pl.Series) -> float:
-    """Where the histogram is finest: the median, to three digits."""
+    """Where the histogram is finest: the median, to three digits.
+
+    Of what is never negative and has a long tail (99 % beyond ten times the median) zero: bins then grow with the
+    values, as fine for the many small ones as for the few large.
+    """
     middle = sample.median() if sample.len() else None
-    return float(f"{middle:.3g}") if isinstance(middle, int | float) and math.isfinite(middle) else 0.0
+    if not isinstance(middle, int | float) or not math.isfinite(middle):
+        return 0.0
+    low, far = sample.min(), sample.quantile(0.99)
+    if isinstance(low, int | float) and low >= 0 and far is not None and far > _LONG * middle:
+        return 0.0
+    return float(f"{middle:.3g}")
 
 
 def spike(facts: Facts) -> tuple[float | int | datetime, int, bool] | None:
