@@ -95,10 +95,11 @@ def _edits(finding: Finding, report: Report, schema: Schema, raw: Raw, zone: str
 def _as_seen(known: Column, seen: Column) -> list[Edit]:
     """Kind and limits as they are now; role, owner and all else as a person left them."""
     edits = [Edit(known.name, "set", "kind", seen.kind)] if seen.kind != known.kind else []
-    for key in ("missing", "decimal", "nulls", "unseen", "categories", "min", "max"):
+    for key in ("missing", "decimal", "nulls", "unseen", "categories", "min", "max", "expected", "pattern"):
         value = getattr(seen, key)
-        if value != getattr(known, key) and value is not None:
-            edits.append(Edit(known.name, "set", key, value))
+        if value == getattr(known, key) or (key in ("expected", "pattern") and seen.kind == known.kind):
+            continue  # what a person set stays, unless it means nothing for the new kind
+        edits.append(Edit(known.name, "set", key, value if value not in (None, "") else None))
     if seen.kind in ("text", "time") and known.role == "feature":
         edits.append(Edit(known.name, "set", "role", "ignored"))
     return edits

@@ -19,7 +19,7 @@ from .writing import toml, written
 class Edit:
     """One change to a column's block.
 
-    `set` writes `value` under `key`, `confirm` only takes `key` out of `guessed` (both do), `rename` calls the column
+    `set` writes `value` under `key` (None takes the key out), `confirm` only takes `key` out of `guessed` (both do), `rename` calls the column
     `value`, `remove` takes its block out, `add` puts in the block of the Column `value`.
     """
 
@@ -32,6 +32,8 @@ class Edit:
     def words(self) -> str:
         """The change as it reads in the file."""
         place = f"[columns.{self.column}]"
+        if self.act == "set" and self.value is None:
+            return f"{place} {self.key} taken out"
         if self.act == "set":
             return f"{place} {self.key} = {_short(toml(self.value))}"
         if self.act == "confirm":
@@ -67,7 +69,9 @@ def edited(text: str, edits: Sequence[Edit], *, where: str) -> str:
 
 
 def _set(block: Any, edit: Edit) -> None:
-    if edit.act == "set":
+    if edit.act == "set" and edit.value is None:
+        block.pop(edit.key, None)
+    elif edit.act == "set":
         held = block.get(edit.key)
         if isinstance(held, list) and isinstance(edit.value, tuple) and edit.value[: len(held)] == tuple(held):
             for one in edit.value[len(held) :]:
