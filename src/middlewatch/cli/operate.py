@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,13 +15,24 @@ from .output import Answer, table
 from .run import OPERATE, Call, verb
 from .start import Table
 
+if TYPE_CHECKING:
+    from ..differences import Difference
+
+SHOWN = 10
+
 
 @verb(OPERATE)
-def versions(call: Call, version: Annotated[str | None, typer.Argument(metavar="[V]")] = None) -> Answer:
-    """Models, data versions, and what was live when.
+def versions(
+    call: Call,
+    version: Annotated[str | None, typer.Argument(metavar="[V]")] = None,
+    other: Annotated[str | None, typer.Argument(metavar="[W]")] = None,
+) -> Answer:
+    """Models, data versions, and what was live when; of two, what differs.
 
-    middlewatch versions v2
+    middlewatch versions d6 d7
     """
+    if version is not None and other is not None:
+        return _differences(call.handle().differences(version, other), version, other)
     found = call.handle().versions()
     journal = [
         {
@@ -67,6 +79,17 @@ def versions(call: Call, version: Annotated[str | None, typer.Argument(metavar="
     return Answer(facts, lines)
 
 
+def _differences(found: Sequence[Difference], then: str, now: str) -> Answer:
+    facts = {"then": then, "now": now, "differences": [one.to_dict() for one in found]}
+    if not found:
+        return Answer(facts, [f"{now} and {then} are the same"])
+    lines = [f"{now} differs from {then} in {len(found)} thing{'s' if len(found) != 1 else ''}"]
+    lines += [f"  {one.words}" for one in found[:SHOWN]]
+    if len(found) > SHOWN:
+        lines.append(f"  and {len(found) - SHOWN} more: --json lists them")
+    return Answer(facts, lines)
+
+
 def _one(facts: dict[str, Any], version: str) -> Answer:
     from ..errors import NotFound, nearest
 
@@ -78,6 +101,8 @@ def _one(facts: dict[str, Any], version: str) -> Answer:
     lines = [f"{name:<14} {value}" for name, value in plain.items() if value not in (None, "")]
     lines += [f"  {'ok  ' if one['ok'] else 'FAIL'} {one['check']}: {one['detail']}" for one in chosen.get("gate", ())]
     lines += [f"  {one['severity']} {one['message']}" for one in chosen.get("findings", ())]
+    made = [one["version"] for one in facts["models"] if one["data"] == version]
+    lines += [f"trained        {', '.join(made)}"] if made else []
     return Answer(chosen, lines)
 
 

@@ -19,8 +19,8 @@ from .writing import toml, written
 class Edit:
     """One change to a column's block.
 
-    `set` writes `value` under `key` (None takes the key out), `confirm` only takes `key` out of `guessed` (both do), `rename` calls the column
-    `value`, `remove` takes its block out, `add` puts in the block of the Column `value`.
+    `set` writes `value` under `key` (None takes the key out), `confirm` only takes `key` out of `guessed` (both do),
+    `rename` calls the column `value`, `remove` takes its block out, `add` puts in the block of the Column `value`.
     """
 
     column: str
