@@ -26,7 +26,7 @@ FLOORS: list[set[str]] = [
     {"encoding", "flights", "gate", "journal", "learners", "notes", "profiles", "requests", "targets", "versions"},
     {"pictures"},
     {"checks", "fingerprints", "infer", "shift"},
-    {"accepting", "data", "incidents", "labels", "model", "predictions", "quality", "retention", "windows"},
+    {"accepting", "data", "differences", "incidents", "labels", "model", "predictions", "quality", "retention", "windows"},
     {"observations", "project"},
     {"history", "replay"},
     {"building", "doctor", "initialise", "inspection", "outcomes", "releases", "score", "serve", "status", "train", "why"},

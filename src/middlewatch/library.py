@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import times
-from .errors import NotFound
+from .errors import NotFound, UsageError
 from .project import Project
 from .times import zone_of
 
@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     import polars as pl
 
     from .checks import Report, RowRule
+    from .differences import Difference
     from .doctor import Checked
     from .incidents import Incident
     from .infer import Doubt
     from .initialise import Started
     from .inspection import Inspection, Quarantined
     from .monitor import Judged
+    from .outcomes import Imported
     from .profiles import Profile
     from .releases import Released
     from .retrain import Retrained
@@ -360,6 +362,30 @@ class Handle:
             "journal": journal.entries(),
         }
 
+    def differences(self, then: str, now: str) -> tuple[Difference, ...]:
+        """What two data versions (`d6`, `d7`) or two model versions (`v6`, `v7`) differ in, the weightiest first.
+
+        Of models: their worth and what they were made of, then their schemas, then their data. Raises NotFound,
+        UsageError for one of each kind.
+        """
+        from . import data, model
+        from .differences import between, of_manifests, of_schemas
+
+        store, name = self.project.store, self.model
+        kinds = {one[:1] for one in (then, now)}
+        if kinds == {"d"}:
+            return between(*(data.profile(store, name, one) for one in (then, now)))
+        if kinds != {"v"}:
+            raise UsageError(
+                f"{then} and {now} are not of a kind", fix="two data versions, d6 d7, or two models, v6 v7"
+            )
+        old, new = (model.load(store, name, one) for one in (then, now))
+        found = [*of_manifests(old.manifest, new.manifest), *of_schemas(old.schema, new.schema)]
+        sources = [str(one.manifest["data"]) for one in (old, new)]
+        if len({*sources}) > 1:
+            found += between(*(data.profile(store, name, one) for one in sources))
+        return tuple(found)
+
     def score(
         self,
         table: Any,
@@ -384,6 +410,20 @@ class Handle:
             time_column=time,
             caller=caller,
             now=self.clock(),
+        )
+
+    def import_labels(
+        self, table: Any, *, value: str, key: str | None = None, id: str | None = None, time: str | None = None
+    ) -> Imported:
+        """Outcomes that came later, a frame or a file: column `value` by `key` (yours) or `id` (an answer's).
+
+        The same table again changes nothing; wrong values are refused with their rows and nothing is kept.
+        """
+        from . import outcomes, tables
+
+        raw = _raw(table, Path.cwd(), tables)
+        return outcomes.import_labels(
+            self.project, self.model, raw, value=value, key=key, id=id, time=time, now=self.clock()
         )
 
     def monitor(self, *, until: datetime | str | None = None, rebuild: bool = False) -> Judged:
