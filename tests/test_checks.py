@@ -370,3 +370,33 @@ def test_without_a_schema_what_is_odd_in_any_table_is_said() -> None:
         ("inf", "finite"),
         ("same", "constant"),
     }
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.none() | st.floats(),
+            st.none() | st.sampled_from(["AA", "UA", "ua", " ", "\u3000", "é"]),
+            st.none() | st.integers(-5, 700),
+        ),
+        max_size=30,
+    )
+)
+def test_tests_alone_find_what_tests_beside_a_profile_do(rows: list[tuple[Any, ...]]) -> None:
+    frame = pl.DataFrame(rows, schema={"temp": pl.Float64, "carrier": pl.String, "seats": pl.Int64}, orient="row")
+    contract = Schema(
+        name="m",
+        columns=(
+            Column(name="temp", kind="number", min=-30.0, max=120.0, nulls=0.3),
+            Column(name="carrier", kind="category", categories=("AA", "UA")),
+            Column(name="seats", kind="whole", max=500),
+        ),
+    )
+    with_profile, alone = (check(frame, contract, profile=one) for one in (True, False))
+    counted = [(one.check, one.column, one.rows_failed, one.examples) for one in with_profile.findings]
+    assert [(one.check, one.column, one.rows_failed, one.examples) for one in alone.findings] == counted
+    assert alone.profile.columns == {}
+    # Blank cells are missing, whatever kind of space they hold.
+    blank = sum(1 for _, text, _ in rows if text is None or not text.strip())
+    assert sum(one.rows_failed for one in alone.findings if (one.check, one.column) == ("nulls", "carrier")) == blank

@@ -57,6 +57,19 @@ def cast(
     return value.cast(DTYPES[kind]).alias(name), unparsed.alias(name)
 
 
+def canonical(values: pl.Series, kind: str, missing: tuple[str, ...]) -> bool:
+    """True where `cast` would change no cell and mark none: the dtype is right, and nothing in it means missing.
+
+    A look at the least and largest value is enough where texts are not in question.
+    """
+    if values.dtype != DTYPES[kind] or missing:
+        return False
+    if kind not in ("category", "text") or values.null_count() == values.len():
+        return True
+    # Cells of white space alone are missing. They sort below "!", or among the spaces beyond ASCII.
+    return not (values < "!").any() and not (values >= "\x80").any()
+
+
 def column(name: str) -> pl.Expr:
     """The column of exactly this name: polars reads `*` and `^...$` in `pl.col` as patterns."""
     if name == "*" or (name.startswith("^") and name.endswith("$")):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -12,8 +12,8 @@ import polars.exceptions as plx
 
 from middlewatch.cells import DTYPES, column
 from middlewatch.errors import ConfigError
-from middlewatch.profiles import Predicate
-from middlewatch.schema import Column, Rule, Schema
+from middlewatch.profiles import Look, Predicate
+from middlewatch.schema import Column, Limit, Rule, Schema
 
 MASK: Final = "mw.unparsed."
 RAW: Final = "mw.raw."
@@ -33,13 +33,17 @@ def predicates(
             continue
         value, mask = column(one.name), pl.col(MASK + one.name)
         shown = "" if one.private else one.name
-        found.append(Predicate(f"type:{one.name}", "" if one.private else RAW + one.name, mask))
-        found.append(Predicate(f"nulls:{one.name}", shown, value.is_null() & ~mask))
+        found.append(
+            Predicate(f"type:{one.name}", "" if one.private else RAW + one.name, mask, of=one.name, clear=_no_nulls)
+        )
+        full = Predicate(f"nulls:{one.name}", shown, value.is_null() & ~mask, of=one.name, clear=_no_nulls)
+        found.append(full)
         if one.kind == "number":
-            found.append(Predicate(f"finite:{one.name}", shown, ~value.is_finite()))
+            infinite = ~value.is_finite()
+            found.append(Predicate(f"finite:{one.name}", shown, infinite, of=one.name, clear=_all_finite))
         outside = _outside(one, value)
         if outside is not None:
-            found.append(Predicate(f"range:{one.name}", shown, outside))
+            found.append(Predicate(f"range:{one.name}", shown, outside, of=one.name, clear=_within(one.min, one.max)))
         if one.expected is not None:
             unusual = _outside(replace(one, min=one.expected[0], max=one.expected[1]), value)
             if unusual is not None:
@@ -49,10 +53,37 @@ def predicates(
         if one.name in (known or {}):
             found.append(Predicate(f"references:{one.name}", shown, ~value.is_in((known or {})[one.name].implode())))
         if one.categories is not None:
-            found.append(Predicate(f"categories:{one.name}", shown, ~value.is_in(list(one.categories))))
+            strange = ~value.is_in(list(one.categories))
+            among = _among(frozenset(one.categories))
+            found.append(Predicate(f"categories:{one.name}", shown, strange, of=one.name, clear=among))
         if one.role == "time" and now is not None:
             found.append(Predicate(f"future:{one.name}", shown, value > now))
     return (*found, *(_rule(one, schema) for one in schema.rules))
+
+
+def _no_nulls(held: Look) -> bool:
+    return held.nulls == 0
+
+
+def _all_finite(held: Look) -> bool:
+    return held.nans == 0 and held.infinities == 0
+
+
+def _within(low: Limit | None, high: Limit | None) -> Callable[[Look], bool]:
+    """Whether the least and largest value of some rows are inside, so that all are."""
+
+    def inside(held: Look) -> bool:
+        least, most = held.lowest, held.highest
+        if least is None or most is None:
+            return held.n == 0
+        return (low is None or least >= low) and (high is None or most <= high)
+
+    return inside
+
+
+def _among(known: frozenset[str]) -> Callable[[Look], bool]:
+    """Whether the distinct values of some rows are all known; False where they were too many to keep."""
+    return lambda held: held.categories is not None and known.issuperset(held.categories)
 
 
 def whole(one: Column, schema: Schema) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from middlewatch import tables
+from middlewatch.findings import Finding
 from middlewatch.profiles import Profile
 
 from .plan import Plan
@@ -13,15 +16,15 @@ MOST = 64
 Groups = tuple[tuple[tuple[str, ...], int], ...]
 
 
-def together(raw: tables.Raw, tested: Plan, profile: Profile) -> Groups:
-    """Groups of tests that the very same rows break, each with the number of those rows; the largest first.
+def together(raw: tables.Raw, tested: Plan, profile: Profile, findings: Sequence[Finding]) -> Groups:
+    """Groups of failed tests that the very same rows break, each with the number of those rows; the largest first.
 
-    Only tests that as many rows break can be such a group, so clean tables are not read again.
+    Only tests that as many rows break can be such a group, so a table is hardly ever read again.
     """
+    failed = {f"{one.check}:{one.column}" for one in findings}
     counted: dict[int, list[str]] = {}
-    for name, failed in profile.failed.items():
-        if failed.rows:
-            counted.setdefault(failed.rows, []).append(name)
+    for name, rows in ((name, one.rows) for name, one in profile.failed.items() if name in failed):
+        counted.setdefault(rows, []).append(name)
     wanted = {name for names in counted.values() if len(names) > 1 for name in names[:MOST]}
     if not wanted:
         return ()

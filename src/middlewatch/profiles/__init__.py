@@ -15,6 +15,7 @@ from .sketches import bin_keys, bin_lower, hash_numbers, hash_text
 from .table import (
     ColumnSpec,
     Failed,
+    Look,
     Predicate,
     Profile,
     ProfileSpec,
@@ -34,6 +35,7 @@ __all__ = [
     "ColumnSpec",
     "Failed",
     "Kind",
+    "Look",
     "Predicate",
     "Profile",
     "ProfileSpec",

@@ -65,12 +65,14 @@ class Schema:
         """
         import polars as pl
 
-        from middlewatch.cells import cast
+        from middlewatch.cells import canonical, cast
 
+        there = [one for one in self.columns if one.name in raw.columns]
+        held = {one.name: raw[one.name] for one in there if canonical(raw[one.name], one.kind, one.missing)}
         values: list[pl.Expr] = []
         masks: list[pl.Expr] = []
-        for one in self.columns:
-            if one.name in raw.columns:
+        for one in there:
+            if one.name not in held:
                 dtype = raw.schema[one.name]
                 how = {"decimal": one.decimal, "zone": zone}
                 value, unparsed = cast(one.name, dtype, one.kind, missing=one.missing, **how)
@@ -78,9 +80,12 @@ class Schema:
                 masks.append(unparsed)
         names = [one.meta.output_name() for one in values]
         marked = [one.alias(f"mw.unparsed.{index}") for index, one in enumerate(masks)]
-        read = raw.lazy().select(*values, *marked).collect().get_columns()
-        parsed, failed = read[: len(names)], read[len(names) :]
-        return Typed(pl.DataFrame(parsed), dict(zip(names, failed, strict=True)))
+        read = raw.lazy().select(*values, *marked).collect().get_columns() if values else []
+        held |= dict(zip(names, read, strict=False))
+        nowhere = pl.Series([False], dtype=pl.Boolean).new_from_index(0, raw.height)
+        failed = dict(zip(names, read[len(names) :], strict=True))
+        frame = pl.DataFrame([held[one.name] for one in there])
+        return Typed(frame, {one.name: failed.get(one.name, nowhere) for one in there})
 
     @staticmethod
     def parse(text: str, *, where: str) -> Schema:
