@@ -1,6 +1,10 @@
-"""What a profile costs: CPU of all threads, against reading alone and against peers where they are installed.
+"""What data tests and a profile cost: CPU of all threads, against reading alone and against peers.
 
-    python bench/data.py [--rows 1000000] [--runs 3] [--peers]
+    python bench/data.py [--rows 1000000] [--runs 3] [--peers FOLDER]
+
+`--peers` makes an environment for each peer in FOLDER (it needs a package index) and runs the same job in a process
+of its own; what cannot be installed or imported is skipped with a word. `--long` adds ten times the rows, in
+processes of their own whose peak memory is read.
 
 The table is written once to a temporary folder: 12 columns, Parquet, zstd, row groups of 131,072 rows; four floats
 of which two have more than 10,000 distinct values, three whole numbers, a boolean, categories of 5, 50 and 5,000, and
@@ -10,13 +14,14 @@ a time. Figures are medians of several runs, all in this one process; only figur
 from __future__ import annotations
 
 import argparse
-import importlib
 import resource
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +29,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from middlewatch import tables
+import peers
+from middlewatch import checks, pictures, tables
 from middlewatch.profiles import (
     ColumnSpec,
     Kind,
@@ -35,6 +41,7 @@ from middlewatch.profiles import (
     profile_groups,
     profile_stream,
 )
+from middlewatch.schema import Column, Schema
 
 KINDS: dict[str, Kind] = {
     "fare": "number",
@@ -130,61 +137,149 @@ def ours(path: Path, frame: pl.DataFrame, runs: int) -> list[tuple[str, float, f
 HOUR = pl.col("departs").dt.truncate("1h")
 
 
-def peers(path: Path, runs: int) -> list[tuple[str, float, float]]:
-    """The same with other tools, where they are installed."""
+def contract(frame: pl.DataFrame) -> Schema:
+    """Columns, types, nulls, ranges and sets of 5, 50 and 5,000 values: what every peer can test."""
+    columns = []
+    for name, kind in KINDS.items():
+        limits: dict[str, Any] = {}
+        if kind in ("number", "whole"):
+            limits = {"min": frame[name].min(), "max": frame[name].max()}
+        elif kind == "category":
+            limits = {"categories": tuple(frame[name].drop_nulls().unique().sort())}
+        columns.append(Column(name=name, kind=kind, nulls=0.05, role="time" if kind == "time" else "feature", **limits))
+    return Schema(name="bench", time="departs", columns=tuple(columns))
 
-    def describe() -> None:
-        pl.read_parquet(path).describe()
 
-    def summarize() -> None:
-        duckdb.sql(f"SUMMARIZE SELECT * FROM '{path}'").fetchall()
-
-    def evidently() -> None:
-        pandas = pl.read_parquet(path).to_pandas()
-        core.Report([presets.DataSummaryPreset()]).run(core.Dataset.from_pandas(pandas), None)
-
-    def whylogs() -> None:
-        why.log(pl.read_parquet(path).to_pandas()).view()
-
-    found = [("polars describe", *median(describe, runs))]
-    duckdb = _installed("duckdb")
-    if duckdb is not None:
-        found.append(("DuckDB SUMMARIZE", *median(summarize, runs)))
-    core, presets = _installed("evidently"), _installed("evidently.presets")
-    if core is not None and presets is not None:
-        found.append(("evidently DataSummaryPreset", *cpu(evidently)))
-    why = _installed("whylogs")
-    if why is not None:
-        found.append(("whylogs", *cpu(whylogs)))
+def tests(path: Path, frame: pl.DataFrame, runs: int) -> list[tuple[str, float, float]]:
+    """Data tests, file to verdict; and what a report with everything costs."""
+    schema = contract(frame)
+    unique = frame.with_columns(pl.int_range(frame.height).alias("id"))
+    other = path.with_name("unique.parquet")
+    unique.write_parquet(other, compression="zstd", row_group_size=tables.BATCH)
+    key = Column(name="id", kind="whole", unique=True)
+    with_id = replace(schema, columns=(*schema.columns, key))
+    raw, raw_id = (tables.scan(one, base=path.parent) for one in (path, other))
+    assert checks.check(raw, schema).ok
+    jobs: list[tuple[str, Callable[[], Any]]] = [
+        ("tests alone", lambda: checks.check(raw, schema, profile=False)),
+        ("tests alone, with a unique id", lambda: checks.check(raw_id, with_id, profile=False)),
+        ("tests + profile", lambda: checks.check(raw, schema)),
+        ("tests + profile + pictures", lambda: checks.check(raw, schema, sample=pictures.SAMPLE).facts()),
+    ]
+    found = [(name, *median(work, runs)) for name, work in jobs]
+    stored = checks.check(raw, schema).profile
+    for rows in (100_000, 1_000_000):
+        part = path.with_name(f"part-{rows}.parquet")
+        frame.head(rows).write_parquet(part, compression="zstd", row_group_size=tables.BATCH)
+        held = tables.scan(part, base=path.parent)
+        found.append(
+            (
+                f"drift of {rows:,} rows from a stored profile",
+                *median(lambda held=held: checks.check(held, schema, reference=stored), runs),  # type: ignore[misc]
+            )
+        )
     return found
 
 
-def _installed(name: str) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return importlib.import_module(name)
-    except ImportError as error:
-        print(f"{name}: skipped, it cannot be imported here ({error})")
-        return None
+def long(path: Path, frame: pl.DataFrame) -> None:
+    """Ten times the rows, each job in a process of its own: CPU, wall and the most memory it held."""
+    ten = path.with_name("long.parquet")
+    pl.concat([frame.lazy()] * 10).sink_parquet(ten, compression="zstd", row_group_size=tables.BATCH)
+    schema = path.with_name("bench.schema.toml")
+    schema.write_text(contract(frame).to_toml(), encoding="utf-8")
+    print(f"{10 * frame.height:,} rows, {ten.stat().st_size / 1e6:.0f} MB of Parquet")
+    print(f"{'job, in a process of its own':44}{'CPU s':>8}{'wall s':>8}{'MB':>8}")
+    for rows, source in ((frame.height, path), (10 * frame.height, ten)):
+        for name, words in (("decode only", "decode"), ("tests alone", "tests"), ("tests + profile", "profile")):
+            command = [sys.executable, __file__, "--job", words, "--table", str(source), "--schema", str(schema)]
+            said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+            print(f"{name + f', {rows:,} rows':44}{float(said[0]):8.2f}{float(said[1]):8.2f}{float(said[2]):8.0f}")
+
+
+def job(words: str, table: Path, schema_path: Path) -> None:
+    """One job; prints CPU and wall seconds of the work alone and the process's peak memory in MB."""
+    schema = Schema.parse(schema_path.read_text(encoding="utf-8"), where=str(schema_path))
+    raw = tables.scan(table, base=table.parent)
+    work = {
+        "decode": lambda: [batch.height for batch in tables.batches(raw.frame)],
+        "tests": lambda: checks.check(raw, schema, profile=False),
+        "profile": lambda: checks.check(raw, schema),
+    }[words]
+    used, wall = cpu(work)
+    print(used, wall, peers.peak_mb())
+
+
+def accuracy() -> None:
+    """Distances from the histogram of a profile against exact ones, two samples of 200,000 rows each."""
+    rng = np.random.default_rng(3)
+    n = 200_000
+    grids: dict[str, tuple[np.ndarray, np.ndarray]] = {
+        "normal, shifted 0.1 sd": (rng.normal(0, 1, n), rng.normal(0.1, 1, n)),
+        "lognormal, x 1.1": (rng.lognormal(3, 1, n), rng.lognormal(3, 1, n) * 1.1),
+        "whole numbers": (rng.poisson(40, n).astype(float), rng.poisson(41, n).astype(float)),
+        "1000 +- 1": (rng.normal(1000, 1, n), rng.normal(1000.1, 1, n)),
+        "heavy ties": (np.round(rng.normal(0, 1, n), 1), np.round(rng.normal(0.1, 1, n), 1)),
+        "mixture": (
+            np.where(rng.random(n) < 0.7, rng.normal(0, 1, n), rng.normal(50, 5, n)),
+            np.where(rng.random(n) < 0.6, rng.normal(0, 1, n), rng.normal(50, 5, n)),
+        ),
+    }
+    print(f"{'distance, exact and from profiles':36}{'KS':>18}{'Wasserstein':>20}{'PSI':>18}")
+    for name, (one, other) in grids.items():
+        spec = ProfileSpec((ColumnSpec("x", "number", centre=float(f"{np.median(one):.3g}")),))
+        # Sub-samples so that more than 10,000 distinct values give up exact ones, as in a long table.
+        ours = [profile(pl.DataFrame({"x": values}), spec).columns["x"] for values in (one, other)]
+        grid = np.sort(np.concatenate([one, other]))
+        exact = [np.searchsorted(np.sort(values), grid, side="right") / n for values in (one, other)]
+        held = [column.cdf(grid) for column in ours]
+        widths = np.diff(grid)
+        edges = np.unique(np.quantile(one, np.linspace(0.1, 0.9, 9)))
+        shares = [
+            np.diff(np.concatenate([[0], np.searchsorted(np.sort(v), edges, side="right"), [n]])) / n
+            for v in (one, other)
+        ]
+        ours_shares = [np.diff(np.concatenate([[0.0], column.cdf(edges), [1.0]])) for column in ours]
+        print(
+            f"{name:36}"
+            f"{np.max(np.abs(exact[0] - exact[1])):9.4f}{np.max(np.abs(held[0] - held[1])):9.4f}"
+            f"{float(np.abs(exact[0] - exact[1])[:-1] @ widths):10.4f}{float(np.abs(held[0] - held[1])[:-1] @ widths):10.4f}"
+            f"{_psi(*shares):9.5f}{_psi(*ours_shares):9.5f}"
+        )
+
+
+def _psi(one: np.ndarray, other: np.ndarray) -> float:
+    safe = [np.maximum(part, 1e-6) for part in (one, other)]
+    return float(((safe[0] - safe[1]) * np.log(safe[0] / safe[1])).sum())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--peers", action="store_true", help="compare with the peers that are installed")
+    parser.add_argument("--peers", type=Path, metavar="FOLDER", help="environments of the peers, made where missing")
+    parser.add_argument("--long", action="store_true", help="ten times the rows as well, with peak memory")
+    parser.add_argument("--job", help=argparse.SUPPRESS)
+    parser.add_argument("--table", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--schema", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    if asked.job:
+        job(asked.job, asked.table, asked.schema)
+        return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "table.parquet"
         frame = table(asked.rows)
         frame.write_parquet(path, compression="zstd", row_group_size=tables.BATCH)
         print(f"{asked.rows:,} rows x {frame.width} columns, {path.stat().st_size / 1e6:.1f} MB of Parquet")
-        found = ours(path, frame, asked.runs) + (peers(path, asked.runs) if asked.peers else [])
-    decode = found[0][1]
-    print(f"{'job':32}{'CPU ms':>10}{'wall ms':>10}{'x decoding':>12}")
-    for name, used, wall in found:
-        print(f"{name:32}{used * 1e3:10.2f}{wall * 1e3:10.2f}{used / decode:12.2f}")
+        found = ours(path, frame, asked.runs) + tests(path, frame, asked.runs)
+        decode = found[0][1]
+        print(f"{'job':48}{'CPU ms':>10}{'wall ms':>10}{'x decoding':>12}")
+        for name, used, wall in found:
+            print(f"{name:48}{used * 1e3:10.2f}{wall * 1e3:10.2f}{used / decode:12.2f}")
+        accuracy()
+        if asked.long:
+            long(path, frame)
+        if asked.peers:
+            peers.run(path, asked.peers, decode)
 
 
 if __name__ == "__main__":

@@ -54,3 +54,22 @@ def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+
+
+def test_the_schema_page_has_every_key_and_its_example_is_a_schema() -> None:
+    from dataclasses import fields
+
+    from middlewatch import checks, tables
+    from middlewatch.schema import Column, Key, Rule, Schema, Table
+
+    page = (ROOT / "docs" / "schema.md").read_text(encoding="utf-8")
+    example = re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)[0]
+    schema = Schema.parse(example, where="docs/schema.md")
+    keys = {line.partition("=")[0].strip() for line in example.splitlines() if "=" in line}
+    wanted = {one.name for kind in (Column, Key, Rule, Table) for one in fields(kind)} - {"name", "source"} | {"from"}
+    assert wanted <= keys
+    import polars as pl
+
+    empty = pl.DataFrame({name: pl.Series([], dtype=pl.String) for name in schema.names})
+    with pytest.raises(Exception, match=r"airports\.csv"):
+        checks.check(tables.from_frame(empty), schema)

@@ -22,6 +22,7 @@ from .judge import findings
 from .plan import Plan, plan
 from .repeats import Repeats
 from .rules import RowRule
+from .swift import clean
 from .together import Groups, together
 
 
@@ -97,9 +98,11 @@ def check(
     tested = plan(schema, raw.columns, zone=zone, now=now, rules=rules, base=base)
     spec = profiles.spec_of(schema, predicates=tested.predicates, sample=sample)
     repeats = {one.test: Repeats(one.columns) for one in tested.once}
-    whole = profiles.profile_stream(_batches(raw, tested, repeats), spec, columns=profile)
     with tables.reading(raw.source):
         dtypes = dict(raw.frame.collect_schema())
+    whole = None if profile or repeats else clean(raw, tested, dtypes)
+    if whole is None:
+        whole = profiles.profile_stream(_batches(raw, tested, repeats), spec, columns=profile)
     repeated = {test: one.found(raw.frame, schema, zone) for test, one in repeats.items()}
     found = findings(
         whole,

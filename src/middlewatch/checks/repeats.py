@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
 from middlewatch.cells import column
@@ -20,8 +21,11 @@ class Repeats:
     def add(self, typed: pl.DataFrame) -> None:
         """The next rows, in order. Rows that miss a value are not compared."""
         values = typed[self.columns[0]] if len(self.columns) == 1 else typed.select(self.columns).to_struct("mw.key")
-        whole = typed.select(pl.all_horizontal(column(name).is_not_null() for name in self.columns)).to_series()
-        self.hashes.append(pl.select(pl.when(whole).then(values.hash())).to_series())
+        hashes = values.hash()
+        if any(typed[name].null_count() for name in self.columns):
+            whole = typed.select(pl.all_horizontal(column(name).is_not_null() for name in self.columns)).to_series()
+            hashes = pl.select(pl.when(whole).then(hashes)).to_series()
+        self.hashes.append(hashes)
 
     def found(self, frame: pl.LazyFrame, schema: Schema, zone: str) -> tuple[Failed, pl.Series]:
         """Rows whose values an earlier row has, the first of them as examples; and the numbers of all of them."""
@@ -29,9 +33,10 @@ class Repeats:
         if not self.hashes:
             return Failed(0), none
         hashes = pl.concat(self.hashes)
-        met = hashes.is_duplicated() & hashes.is_not_null()
-        if not met.any():
+        ordered = np.sort(hashes.drop_nulls().to_numpy())
+        if not (ordered[1:] == ordered[:-1]).any():
             return Failed(0), none
+        met = hashes.is_duplicated() & hashes.is_not_null()
         rows = met.arg_true().alias("row")
         names = list(self.columns)
         picked = frame.select(column(name) for name in names).with_row_index("mw.row")
