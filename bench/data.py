@@ -234,15 +234,13 @@ def accuracy() -> None:
         held = [column.cdf(grid) for column in ours]
         widths = np.diff(grid)
         edges = np.unique(np.quantile(one, np.linspace(0.1, 0.9, 9)))
-        shares = [
-            np.diff(np.concatenate([[0], np.searchsorted(np.sort(v), edges, side="right"), [n]])) / n
-            for v in (one, other)
-        ]
+        below = [np.searchsorted(np.sort(values), edges, side="right") / n for values in (one, other)]
+        shares = [np.diff(np.concatenate([[0.0], part, [1.0]])) for part in below]
         ours_shares = [np.diff(np.concatenate([[0.0], column.cdf(edges), [1.0]])) for column in ours]
+        gaps = [np.abs(part[0] - part[1]) for part in (exact, held)]
         print(
-            f"{name:36}"
-            f"{np.max(np.abs(exact[0] - exact[1])):9.4f}{np.max(np.abs(held[0] - held[1])):9.4f}"
-            f"{float(np.abs(exact[0] - exact[1])[:-1] @ widths):10.4f}{float(np.abs(held[0] - held[1])[:-1] @ widths):10.4f}"
+            f"{name:36}{gaps[0].max():9.4f}{gaps[1].max():9.4f}"
+            f"{float(gaps[0][:-1] @ widths):10.4f}{float(gaps[1][:-1] @ widths):10.4f}"
             f"{_psi(*shares):9.5f}{_psi(*ours_shares):9.5f}"
         )
 

@@ -82,6 +82,7 @@ def work():
         """
 import great_expectations as gx, pandas as pd
 import logging; logging.disable(logging.CRITICAL)
+context = gx.get_context(mode="ephemeral")
 frame = pd.read_parquet(path)
 suite = gx.ExpectationSuite(name="bench")
 for name in frame.columns:
@@ -95,8 +96,8 @@ for name in frame.columns:
         suite.add_expectation(gx.expectations.ExpectColumnValuesToBeInSet(column=name, value_set=values))
 del frame
 def work():
-    context = gx.get_context(mode="ephemeral")
-    batch = context.data_sources.add_pandas("p").add_dataframe_asset("a").add_batch_definition_whole_dataframe("b")
+    asset = context.data_sources.add_or_update_pandas("p").add_dataframe_asset("a")
+    batch = asset.add_batch_definition_whole_dataframe("b")
     batch.get_batch({"dataframe": pd.read_parquet(path)}).validate(suite)
 """,
     ),
@@ -117,7 +118,7 @@ def work():
 """,
     ),
     "profile: evidently": (
-        ("evidently", "pandas", "pyarrow"),
+        ("evidently", "pandas<3", "pyarrow"),
         """
 import pandas as pd
 from evidently import Dataset, Report
@@ -127,7 +128,7 @@ def work():
 """,
     ),
     "profile: whylogs": (
-        ("whylogs", "pandas<3", "pyarrow"),
+        ("whylogs", "pandas<3", "numpy<2", "pyarrow"),
         """
 import pandas as pd, whylogs
 def work():

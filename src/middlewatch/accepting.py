@@ -110,7 +110,7 @@ def _wider(known: Column, held: ColumnProfile) -> list[Edit]:
     if isinstance(low, datetime) or isinstance(high, datetime):
         ends: tuple[Any, Any] = (low, high)
     else:
-        ends = limits.span(float(low or 0), float(high or 0), pl.Series([held.quantile(0.95)]))
+        ends = limits.span(float(low or 0), float(high or 0), pl.Series([held.quantile(0.95)]), rows=held.n)
         if known.kind == "whole":
             ends = limits.wholes(*ends, int(low or 0), int(high or 0))
     edits = []

@@ -320,7 +320,7 @@ class _Look:
             sample = self.sample[column.name].drop_nulls()
             sample = sample.filter(sample.is_finite())
             centre = limits.centre(sample)
-            low, high = limits.span(float(facts.low.first), float(facts.high.first), sample)
+            low, high = limits.span(float(facts.low.first), float(facts.high.first), sample, rows=facts.present)
             if column.kind == "whole":
                 low, high = limits.wholes(low, high, int(facts.low.first), int(facts.high.first))
             if column.role == "target" and column.kind == "whole" and facts.distinct <= target.FEW:

@@ -18,6 +18,7 @@ MANY: Final = 1000
 _SKEWED: Final = 3.0
 _ROOM_OF_SKEWED: Final = 10.0
 _LONG: Final = 10.0
+_FEW_ROWS: Final = 10.0
 _UNSEEN: Final = 0.01
 _NULLS: Final = 0.05
 
@@ -42,12 +43,13 @@ def unseen(facts: Facts) -> float:
     return _up(min(0.5, max(_UNSEEN, 3 * facts.once() / facts.present, 3 / facts.present)))
 
 
-def span(low: float, high: float, sample: pl.Series) -> tuple[float, float]:
-    """Hard limits of numbers: the observed range, wider by its own width on both sides.
+def span(low: float, high: float, sample: pl.Series, *, rows: int) -> tuple[float, float]:
+    """Hard limits of numbers: the observed range, wider by its own width on both sides, and by more where few `rows`
+    were seen (a month of daily rows knows one season).
 
     What was never negative stays so; shares (up to exactly 1) stay shares; long tails get ten times their end.
     """
-    width = high - low
+    width = (high - low) * (1.0 + _FEW_ROWS / math.sqrt(max(rows, 1)))
     if not math.isfinite(width):
         return low, high
     below, above = low - width, high + width
