@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .inspection import Inspection, Quarantined
     from .monitor import Judged
     from .outcomes import Imported
+    from .outcomes import Imported
     from .profiles import Profile
     from .releases import Released
     from .retrain import Retrained
@@ -410,6 +411,20 @@ class Handle:
             time_column=time,
             caller=caller,
             now=self.clock(),
+        )
+
+    def import_labels(
+        self, table: Any, *, value: str, key: str | None = None, id: str | None = None, time: str | None = None
+    ) -> Imported:
+        """Outcomes that came later, a frame or a file: column `value` by `key` (yours) or `id` (an answer's).
+
+        The same table again changes nothing; wrong values are refused with their rows and nothing is kept.
+        """
+        from . import outcomes, tables
+
+        raw = _raw(table, Path.cwd(), tables)
+        return outcomes.import_labels(
+            self.project, self.model, raw, value=value, key=key, id=id, time=time, now=self.clock()
         )
 
     def import_labels(

@@ -130,6 +130,8 @@ def _typed(
     kinds = {one.name: one for one in schema.columns}
     target = kinds.get(schema.target)
     kind = target.kind if target is not None else "number" if schema.task == "regression" else "category"
+    if kind == "number" and schema.task != "regression":
+        kind = "whole"  # classes that are numbers are written without decimals
     missing = target.missing if target is not None else ()
     key_kind = kinds[schema.key].kind if by_key and schema.key in kinds else "category"
     columns = []
@@ -151,10 +153,18 @@ def _typed(
         values = frame["value"].cast(pl.Float64)
         _refuse(values.is_not_null() & ~values.is_finite(), table[value], value, "is no number")
     else:
-        values = frame["value"].cast(pl.String)
+        values = _classes(frame["value"].cast(pl.String), table[value], schema.classes)
         wrong = values.is_not_null() & ~values.is_in(list(schema.classes))
         _refuse(wrong, table[value], value, f"is no class of {schema.target} ({', '.join(schema.classes[:12])})")
     return frame.select(texts.alias("ref"), values.alias("value"), "time")
+
+
+def _classes(texts: pl.Series, cells: pl.Series, classes: tuple[str, ...]) -> pl.Series:
+    """Classes as text; 1.0 is the class 1 where the target's own kind writes it otherwise."""
+    code, _ = cast("code", cells.dtype, "category")
+    both = pl.DataFrame([texts.alias("text"), cells.alias("code")]).with_columns(code)
+    known = pl.col("text").is_in(list(classes)) | pl.col("text").is_null()
+    return both.select(pl.when(known).then("text").otherwise("code")).to_series()
 
 
 _KINDS = {"number": "number", "whole": "whole number", "boolean": "yes or no", "time": "time"}

@@ -3,6 +3,7 @@
     app        paths, headers, errors: the ASGI callable
     scorer     bytes in, bytes out: read, encode, predict, log; no HTTP
     live       which version answers, by following the journal; built whole, then one reference is swapped
+    labels     outcomes that come later: checked, kept, joined by the monitor
     sync       answers that wait until the log is on the disk
     keys       who may ask
     metrics    counts for /metrics, summed over processes

@@ -69,6 +69,7 @@ class App:
         self._predict = {f"/models/{name}/predict": name for name in names}
         if len(names) == 1:
             self._predict["/predict"] = names[0]
+        self._labels = {f"{path.removesuffix('predict')}labels": name for path, name in self._predict.items()}
         self._callers: dict[bytes, str] = {}
         self._bodies = _Bodies()
         durable = live.project.config.serve.durability == "power"
@@ -199,10 +200,11 @@ class App:
                 length = 0
             else:
                 # A page's POST is checked by the page: it alone knows what the button does.
-                needed = "admin" if path == "/events" else "read"
+                needed = "admin" if path == "/events" else "predict" if path in self._labels else "read"
                 length, _ = self._admitted(scope, needed)
-            if path in _GET or path in self._predict or path == "/events":
-                route = path if path not in self._predict else "/models/{name}/predict"
+            if path in _GET or path in self._predict or path in self._labels or path == "/events":
+                shown = "/models/{name}/predict" if path in self._predict else "/models/{name}/labels"
+                route = shown if path in self._predict or path in self._labels else path
                 code = await self._own(path, method, receive, send, length)
             elif self._pages is not None and _is_for_people(scope):
                 await self._pages(scope, receive, send)
@@ -219,7 +221,8 @@ class App:
 
     async def _own(self, path: str, method: str, receive: Receive, send: Send, length: int) -> int:
         """Answer one of our own paths other than a prediction; its status."""
-        allowed = ("POST",) if path in self._predict or path == "/events" else ("GET", "HEAD")
+        posted = path in self._predict or path in self._labels or path == "/events"
+        allowed = ("POST",) if posted else ("GET", "HEAD")
         if method not in allowed:
             raise HttpError(
                 405, f"{path} is asked by {allowed[0]}, not {method}", headers={b"allow": ", ".join(allowed).encode()}
@@ -228,6 +231,10 @@ class App:
             noted = await self._event(await self._bodies.read(receive, length))
             await _send(send, 201, json.dumps({"schema": 1, **noted}).encode(), _JSON)
             return 201
+        if path in self._labels:
+            facts = await self._labelled(self._labels[path], await self._bodies.read(receive, length))
+            await _send(send, 200, json.dumps(facts).encode(), _JSON)
+            return 200
         if path == "/livez":
             await _send(send, 200, b'{"alive":true}', _JSON)
         elif path == "/readyz":
@@ -244,6 +251,16 @@ class App:
         else:
             await _send(send, 200, openapi.page(self._live.scorers, list(self._predict)).encode(), _HTML)
         return 200
+
+    async def _labelled(self, model: str, body: bytes) -> dict[str, Any]:
+        """Outcomes that came later, kept before the answer as predictions are."""
+        inbox = self._live.inbox
+        # In a thread: a long list must not keep predictions waiting.
+        count = await asyncio.to_thread(inbox.take, model, body, received=time.time_ns() // 1000)
+        if self._commit is not None:
+            await self._commit.durable(inbox.spool(model))
+        self._metrics.add("middlewatch_labels_total", count, model=model)
+        return {"schema": 1, "model": model, "labels": count}
 
     async def _event(self, body: bytes) -> dict[str, str]:
         """`{"text": ..., "source": ..., "at": ...}` as a note on the time line."""
@@ -263,12 +280,13 @@ class App:
         return note.to_dict()
 
     def _unknown(self, path: str) -> MiddlewatchError:
-        routes = [*self._predict, *_GET, "/events"]
+        routes = [*self._predict, *self._labels, *_GET, "/events"]
         parts = path.split("/")
-        if len(parts) == 4 and parts[1] == "models" and parts[3] == "predict":
+        if len(parts) == 4 and parts[1] == "models" and parts[3] in ("predict", "labels"):
             return NotFound(f'there is no model "{parts[2][:64]}" here', fix=nearest(parts[2], self._live.standings))
-        if path == "/predict":
-            return NotFound("this server has several models", fix=f"ask one of: {', '.join(self._predict)}")
+        if path in ("/predict", "/labels"):
+            known = self._predict if path == "/predict" else self._labels
+            return NotFound("this server has several models", fix=f"ask one of: {', '.join(known)}")
         return NotFound(f'there is nothing at "{path[:100]}"', fix=nearest(path, routes))
 
 
@@ -366,7 +384,7 @@ def _unauthorised(what: str) -> HttpError:
 
 def _is_for_people(scope: Scope) -> bool:
     """True for what a browser asks of the pages: a look, or a form sent back. The rest is a client gone astray."""
-    if scope["path"] == "/predict" or scope["path"].startswith("/models/"):
+    if scope["path"] in ("/predict", "/labels") or scope["path"].startswith("/models/"):
         return False
     if scope["method"] in ("GET", "HEAD"):
         return True

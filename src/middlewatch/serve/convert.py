@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from .. import predictions
+from .. import labels, predictions
 from ..errors import MiddlewatchError
 from ..project import Project
 from .metrics import Metrics
@@ -61,7 +61,8 @@ class Converter:
             self._child = None
 
     def _waiting(self) -> bool:
-        return any(predictions.waiting(self._project.spool(name)) for name in self._project.config.models)
+        folders = [self._project.spool(name) for name in self._project.config.models]
+        return any(predictions.waiting(one) or labels.waiting(one) for one in folders)
 
     def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "middlewatch.serve.convert", str(self._project.root)]
@@ -83,6 +84,7 @@ def main(arguments: list[str]) -> int:
                 return 0
             for name in project.config.models:
                 problems += predictions.convert(project.store, project.spool(name), name).problems
+                problems += labels.convert(project.store, project.spool(name), name)
     except MiddlewatchError as error:
         problems.append(str(error))
     for one in problems:

@@ -22,6 +22,7 @@ from ..errors import MiddlewatchError, OutOfReach, Refused, StoreError
 from ..project import Project
 from ..spool import Spool
 from ..times import iso
+from .labels import Inbox
 from .metrics import Metrics
 from .scorer import Ids, Journalist, Scorer
 
@@ -71,6 +72,7 @@ class Live:
             )
             for name in project.config.models
         }
+        self.inbox = Inbox(project, server=server, durable=durable)
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -87,6 +89,7 @@ class Live:
             self._thread.join(timeout=10)
         for one in self.journalists.values():
             one.close()
+        self.inbox.close()
         self.metrics.keep()
 
     def versions(self) -> dict[str, str]:
@@ -112,6 +115,7 @@ class Live:
                 one.tick(int(now.timestamp() * 1_000_000))
                 self.metrics.put("middlewatch_log_bytes_total", one.log.bytes, model=name)
                 self.metrics.put("middlewatch_refused_kept_total", one.kept, model=name)
+            self.inbox.tick(int(now.timestamp() * 1_000_000))
             for chore in self.chores:
                 chore()
             self.metrics.keep()

@@ -26,6 +26,7 @@ _HELP = {
     "middlewatch_predictions_total": ("counter", "Predictions answered and logged."),
     "middlewatch_refused_total": ("counter", "Requests that break the model's schema."),
     "middlewatch_refused_kept_total": ("counter", "Of those, kept as evidence; a flood is only counted."),
+    "middlewatch_labels_total": ("counter", "Outcomes received and kept."),
     "middlewatch_log_bytes_total": ("counter", "Bytes written to the prediction log."),
     "middlewatch_log_failures_total": ("counter", "Requests answered 503 since they could not be logged."),
     "middlewatch_load_failures_total": ("counter", "Versions that were to go live and did not load."),

@@ -58,6 +58,7 @@ def document(scorers: Mapping[str, Scorer], routes: Sequence[str]) -> dict[str, 
                 },
             }
         }
+        paths[f"{route.removesuffix('predict')}labels"] = {"post": _labels(scorer)}
     for route, words in (("/livez", "The process runs"), ("/readyz", "A model answers"), ("/metrics", "Counts")):
         paths[route] = {"get": {"summary": words, "responses": {"200": {"description": words}}}}
     return {
@@ -67,6 +68,39 @@ def document(scorers: Mapping[str, Scorer], routes: Sequence[str]) -> dict[str, 
             "version": ", ".join(f"{one.model} {one.version}" for one in scorers.values()),
         },
         "paths": paths,
+    }
+
+
+def _labels(scorer: Scorer) -> dict[str, Any]:
+    """The route that takes outcomes of a model's predictions."""
+    one = {
+        "type": "object",
+        "properties": {
+            "id": {"type": "string", "description": "of one prediction, as its answer carried it"},
+            "key": {"type": ["string", "number"], "description": "your own id: every prediction sent with it"},
+            "value": {"type": ["string", "number", "boolean"], "description": "the class, or a number"},
+            "time": {"type": ["string", "null"], "format": "date-time", "description": "of the outcome; newest wins"},
+        },
+        "required": ["value"],
+        "additionalProperties": False,
+    }
+    entry = {"type": "object", "properties": {"path": {"type": "string"}, "reason": {"type": "string"}}}
+    entries = {"type": "object", "properties": {"entries": {"type": "array", "items": entry}}}
+    wrong = {"allOf": [_ERROR, entries]}
+    kept = {"type": "object", "properties": {"model": {"type": "string"}, "labels": {"type": "integer"}}}
+    return {
+        "summary": f"Outcomes of {scorer.model}'s predictions, by id or key",
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"oneOf": [one, {"type": "array", "items": one}]}}},
+        },
+        "responses": {
+            "200": _json("Kept before this answer", kept),
+            "400": _json("Not JSON", _ERROR),
+            "413": _json("A body of more than 1 MB", _ERROR),
+            "422": _json("Some entries are wrong, each with its path and reason; none was kept", wrong),
+            "503": _json("The labels cannot be written", _ERROR),
+        },
     }
 
 
