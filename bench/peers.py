@@ -136,7 +136,7 @@ def work():
 """,
     ),
     "profile: ydata-profiling, minimal, 100,000 rows": (
-        ("ydata-profiling", "setuptools<81"),
+        ("ydata-profiling", "pandas<3", "pyarrow", "setuptools<81"),
         """
 import pandas as pd
 from ydata_profiling import ProfileReport
@@ -145,7 +145,7 @@ def work():
 """,
     ),
     "drift: nannyml, 100,000 against 100,000 rows": (
-        ("nannyml", "setuptools<81"),
+        ("nannyml", "statsmodels", "pandas<3", "pyarrow", "setuptools<81"),
         """
 import pandas as pd, nannyml
 frame = pd.read_parquet(path).head(200_000)

@@ -229,3 +229,42 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not empty"):
         inspection.quarantine(inspection.report(), tmp_path / "out")
     assert [one.name for one in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_strangers_messy_file_gets_useful_answers(
+    run: Run,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Decimal commas, -200 and NA as missing, mixed types, a name twice, the header again, spellings, other dates."""
+    lines = ["Date;CO (GT) ;NOx;Temp;Station;Station;Count"]
+    for row in range(600):
+        co = "-200" if row % 13 == 0 else f"{0.5 + row % 40 / 10:.1f}".replace(".", ",")
+        nox = "NA" if row % 9 == 0 else str(50 + row % 350)
+        temp = "warm" if row % 50 == 7 else f"{5 + row % 19},5"
+        place = ["Paris", "paris ", "Lyon"][row % 3]
+        lines.append(f"{row % 28 + 1:02d}/03/2004;{co};{nox};{temp};{place};{place[:1]};{row % 9}")
+        lines += [lines[0]] if row == 300 else []
+    (tmp_path / "messy.csv").write_text("\r\n".join([*lines, "", ""]))
+    monkeypatch.chdir(tmp_path)
+    said = run("check", "messy.csv", "--json")
+    assert said.code == 0
+    facts = json.loads(said.out)
+    kinds = {name: one["kind"] for name, one in facts["columns"].items()}
+    assert kinds["CO (GT)"] == kinds["Temp"] == "number"
+    assert (kinds["NOx"], kinds["Count"]) == ("whole", "whole")
+    assert facts["columns"]["NOx"]["nulls"] >= 67
+    told = " ".join(one["message"] for one in facts["findings"])
+    for words in (
+        "the header line stands in the data again",
+        "the header names Station twice",
+        "is -200 a value or a mark for missing?",
+        '"warm"',
+        "'Paris', 'paris ' differ in case or spaces only",
+        "the order of day and month is not guessed",
+    ):
+        assert words in told, words
+    started = run("init", "messy.csv", "--target", "CO (GT)", "--missing", "CO (GT)=-200", "--dir", "p", "--json")
+    assert started.code == 0
+    doubts = {one["column"] for one in json.loads(started.out)["doubts"]}
+    assert {"Temp", "Station", "Date"} <= doubts

@@ -375,7 +375,7 @@ def test_a_null_allowance_grows_with_what_was_seen() -> None:
 
 def test_a_lone_table_is_described_without_a_target(tmp_path: Path) -> None:
     raw = csv(tmp_path, {"x": [str(row) for row in range(30)], "word": ["a", "b", "c"] * 10})
-    schema = describe(raw)
+    schema = describe(raw).schema
     assert {one.name: one.kind for one in schema.columns} == {"x": "whole", "word": "category"}
     assert checks.check(raw, schema).ok
 

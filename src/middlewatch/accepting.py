@@ -151,4 +151,4 @@ def _confirmed(name: str, schema: Schema) -> list[Edit]:
 def _seen(name: str, raw: Raw, zone: str) -> Column:
     """The column as `init` would describe it now."""
     alone = Raw(raw.frame.select(column(name)), raw.textual, raw.files, raw.source)
-    return infer.describe(alone, zone=zone).columns[0]
+    return infer.describe(alone, zone=zone).schema.columns[0]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import accepting, checks, data, tables
+from . import accepting, checks, data, infer, tables
 from .errors import NotFound, UsageError
+from .findings import Finding
+from .infer import Doubt
 from .pictures import SAMPLE
 from .schema import Schema
 from .schema.editing import Edit, edited
@@ -47,13 +49,15 @@ class Inspection:
     base: Path | None = None
     now: datetime | None = None
     schema_path: Path | None = None
+    # What is doubtful about a table that has no schema: said as warnings.
+    odd: tuple[Doubt, ...] = ()
 
     def report(self, reference: Profile | None = None, *, pictures: bool = False) -> Report:
         """Data tests and profile, in one pass; with `reference`, what has shifted from it.
 
         `pictures` keeps a sample of rows, so that its page draws time and target too.
         """
-        return checks.check(
+        report = checks.check(
             self.raw,
             self.schema,
             zone=self.zone,
@@ -63,6 +67,9 @@ class Inspection:
             base=self.base,
             sample=SAMPLE if pictures else 0,
         )
+        known = {one.column for one in report.findings}
+        doubts = _doubtful([one for one in self.odd if one.column not in known])
+        return replace(report, findings=(*report.findings, *doubts)) if doubts else report
 
     def plan(self) -> checks.Plan:
         """The tests, for a second pass."""
@@ -104,6 +111,23 @@ class Inspection:
         half.write_text(text, encoding="utf-8")
         half.replace(self.schema_path)
         return edits
+
+
+def _doubtful(doubts: Sequence[Doubt]) -> list[Finding]:
+    """Each doubt as a warning; a header line among the data, which every column meets, once."""
+    again = [one for one in doubts if one.why.endswith(infer.HEADER_AGAIN)]
+    found = []
+    if again:
+        where = ", ".join(one.column for one in again[:3])
+        said = f"{infer.HEADER_AGAIN.lstrip('; ')}: {where} and others hold their own name"
+        found.append(Finding(check="header", message=said, severity="warn", fix="take those lines out"))
+    for one in doubts:
+        if one in again and one.why.count('"') == 2:
+            continue  # the name was the only odd cell
+        said = f"{one.column}: {one.question} read as {one.guess} ({one.why.removesuffix(infer.HEADER_AGAIN)})"
+        fix = "mend the source, or say so in a schema: middlewatch init TABLE --target COLUMN"
+        found.append(Finding(check="doubt", column=one.column, message=said, severity="warn", fix=fix))
+    return found
 
 
 class _Parts:

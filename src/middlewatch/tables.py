@@ -357,8 +357,7 @@ def _cut(name: str, where: str, text: str, end: str, blank_end: bool) -> _Text:
             why=f"its first line holds only numbers: {', '.join(names[:5])}",
             fix="add a first line with the names of the columns",
         )
-    _no_duplicates(names, name, where)
-    return _Text(tuple(names), separator, end, blank_end)
+    return _Text(tuple(_apart(names)), separator, end, blank_end)
 
 
 _NUMBER: Final = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
@@ -384,6 +383,18 @@ def _separator(name: str, text: str) -> str:
         if score > best_score:
             best, best_score = separator, score
     return best
+
+
+def _apart(names: Sequence[str]) -> list[str]:
+    """Names of which none is there twice: the second `temp` is `temp__2`, loud enough to be met everywhere."""
+    found: list[str] = []
+    for name in names:
+        number, called = 1, name
+        while called in found:
+            number += 1
+            called = f"{name}__{number}"
+        found.append(called)
+    return found
 
 
 def _no_duplicates(names: Sequence[str], name: str, where: str) -> None:

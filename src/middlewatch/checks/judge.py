@@ -191,6 +191,9 @@ class _Judge:
         shown = ", ".join(f'"{text[:40]}"' for text in texts)
         said = f"holds {self._of(failed.rows)} cells that are no {noun(one.kind)}" + (f": {shown}" if shown else "")
         listed = ", ".join(f'"{text}"' for text in texts) or '"..."'
+        again = next((row["row"] for row in failed.examples if str(row.get("value")).strip() == one.name.strip()), None)
+        if again is not None:
+            said += f"; the header line stands in the data again, first in row {again}"
         fix = f"mend the cells, or missing = [{listed}] under {self._table(one)} if that means missing"
         self._add(one, "type", failed, said, fix)
 

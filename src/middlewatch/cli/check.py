@@ -129,9 +129,10 @@ def _lines(report: Report, name: str, inspection: Inspection) -> list[str]:
         lines.append(f"and {len(told) - MOST} more failures: --json lists them")
     order = ("warn", "note")
     shown = sorted(others, key=lambda one: order.index(one.severity))
-    lines += [f"{one.severity.upper() if one.status == 'failed' else 'unknown'} {one.message}" for one in shown[:NOTES]]
-    if len(shown) > NOTES:
-        lines.append(f"and {len(shown) - NOTES} more warnings and notes: --json lists them")
+    most = NOTES if failed else 2 * NOTES
+    lines += [f"{one.severity.upper() if one.status == 'failed' else 'unknown'} {one.message}" for one in shown[:most]]
+    if len(shown) > most:
+        lines.append(f"and {len(shown) - most} more warnings and notes: --json lists them")
     return [*lines, *_columns(report)]
 
 

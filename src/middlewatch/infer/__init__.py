@@ -8,5 +8,6 @@ Limits are marked `guessed` and have room for a clean next month (`limits`); `ta
 from __future__ import annotations
 
 from .decide import MOST_CATEGORIES, Doubt, Inferred, Settled, describe, infer
+from .kinds import HEADER_AGAIN
 
-__all__ = ["MOST_CATEGORIES", "Doubt", "Inferred", "Settled", "describe", "infer"]
+__all__ = ["HEADER_AGAIN", "MOST_CATEGORIES", "Doubt", "Inferred", "Settled", "describe", "infer"]

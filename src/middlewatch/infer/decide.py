@@ -24,6 +24,7 @@ from .personal import looks_like
 MOST_CATEGORIES: Final = 1000
 _FEW_TEXTS: Final = 50
 _ALWAYS: Final = 0.999
+_DAY_FIRST: Final = re.compile(r"[0-9]{1,2}[./-][0-9]{1,2}[./-](?:[0-9]{2}|[0-9]{4})(?:[ T].*)?")
 _ID_NAME: Final = re.compile(r"(^|[_\W])(id|key|uuid|guid)$|[a-z]I[dD]$", re.IGNORECASE)
 _CODE_NAME: Final = re.compile(
     r"(^|[_\W])(code|zip|zipcode|postcode|type|class|category|region|store|sku)([_\W]|$)", re.I
@@ -84,10 +85,12 @@ def infer(
     return look.model(name, target, wanted)
 
 
-def describe(raw: tables.Raw, *, name: str = "table", zone: str = "UTC") -> Schema:
-    """The schema of a table that has no target: what `check` tests a lone file against."""
+def describe(raw: tables.Raw, *, name: str = "table", zone: str = "UTC") -> Inferred:
+    """The schema of a table that has no target, and what is odd about it: what `check` says of a lone file."""
     _present(raw.columns, {})
-    return _Look(raw, zone, None, None, {}).table(name)
+    look = _Look(raw, zone, None, None, {})
+    schema = look.table(name)
+    return Inferred(schema, tuple(doubt for _, doubt in sorted(look.doubts, key=_order)))
 
 
 def _present(columns: list[str], wanted: Mapping[str, str | None]) -> None:
@@ -126,6 +129,10 @@ class _Look:
         for column in self.columns:
             for doubt in self.readings[column].doubts:
                 self._doubt(column, *doubt)
+            called, twice, number = column.rpartition("__")
+            if twice and number.isdigit() and called in self.columns and raw.textual:
+                why = f"the header names {called} twice"
+                self._doubt(column, 88, "two columns of one name?", f"another column, {column}", why)
 
     def _first(self, name: str, reading: Reading) -> Column:
         """How a column is read at first: by its cells, or as a person said."""
@@ -190,7 +197,23 @@ class _Look:
             )
         if column.kind in ("number", "whole", "time"):
             column = self._without_mark(column, facts)
+        if column.kind == "category" and (spelt := self._spellings(facts)):
+            self._doubt(column.name, 58, "one value or several?", "several", spelt)
         return column
+
+    @staticmethod
+    def _spellings(facts: Facts) -> str:
+        """Values that differ in case or spaces only, or that are dates in an order nobody can tell."""
+        texts = facts.values()
+        dates = [one for one in texts if _DAY_FIRST.fullmatch(one.strip())]
+        if dates and len(dates) >= kinds.DOMINANT * len(texts):
+            return f"they look like dates, {dates[0]}: the order of day and month is not guessed, write ISO 8601"
+        folded: dict[str, list[str]] = {}
+        for one in texts:
+            folded.setdefault(one.strip().lower(), []).append(one)
+        alike = [some for some in folded.values() if len(some) > 1]
+        more = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
+        return f"{', '.join(repr(one) for one in alike[0][:3])}{more} differ in case or spaces only" if alike else ""
 
     @staticmethod
     def _is_text(facts: Facts) -> bool:

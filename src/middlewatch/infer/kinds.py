@@ -25,6 +25,7 @@ _CLEAR_WORDS: Final = ("n/a", "#n/a", "nan", "null", "?", "--")
 
 _BOOLEAN_WORDS: Final = ("true", "false", "yes", "no", "t", "f", "y", "n")
 _SPELLINGS: Final = 10
+HEADER_AGAIN: Final = "; the header line stands in the data again"
 
 
 @dataclass(slots=True)
@@ -166,6 +167,8 @@ def _parsed(column: Cells, kind: Kind, unparsed: int, *, decimal: str = ".") -> 
     doubts = []
     if unparsed:
         why = f"{unparsed:,} of {column.rows:,} cells are none: {_quoted(odd)}"
+        if any(one.strip() == column.name.strip() for one in odd):
+            why += HEADER_AGAIN
         guess = f"{kind}; those cells fail the check until they are mended or listed in `missing`"
         doubts.append((85, f"mixed: is it a {kind} column?", guess, why))
     return Reading(kind, decimal, tuple(sorted(column.words)), unparsed, odd, doubts=tuple(doubts))
