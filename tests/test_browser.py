@@ -221,3 +221,37 @@ def test_a_foreign_page_cannot_press_it(browser: Any, tmp_path: Path) -> None:
         page.wait_for_url(f"{other}/**")
         assert "did not come from a page of this server" in page.inner_text("h1")
     assert project.incidents("delay").get(1).state == "open"
+
+
+# --- the page of plots, a file ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+def test_the_page_of_plots_reads_on_a_phone_by_night(
+    browser: Any, tmp_path: Path, scheme: str, size: dict[str, int]
+) -> None:
+    import numpy as np
+    import polars as pl
+
+    import middlewatch as mw
+
+    chance = np.random.default_rng(0)
+    rows = 3_000
+    frame = pl.DataFrame(
+        {
+            HOSTILE: chance.normal(0, 1, rows),
+            "a_name_that_goes_on_and_on_without_a_single_space_in_it_for_ever": chance.integers(0, 900, rows),
+            "place": [f"a place with a long name, number {one}" for one in chance.integers(0, 30, rows)],
+            "at": [f"2026-01-{1 + row // 100:02d}T{row % 24:02d}:00:00Z" for row in range(rows)],
+        }
+    )
+    report = mw.check(frame, against=frame.head(1_000))
+    report.save(tmp_path / "report.html", title=HOSTILE)
+    with tab(browser, size=size, scheme=scheme) as page:
+        page.goto((tmp_path / "report.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert page.evaluate("document.scripts.length") == 0
+        assert page.evaluate(FAINT) == []
+        assert page.said == []
+        assert len(page.asked) == 1
