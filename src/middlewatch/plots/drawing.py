@@ -24,6 +24,8 @@ def histogram(column: Mapping[str, Any]) -> str:
     if not most:
         return ""
     low, high = edges[0], edges[-1]
+    if not math.isfinite(high - low):
+        return ""  # from end to end of all floats there is no scale
     shapes = [_steps(edges, now, low, high, most, "n")]
     if any(then):
         shapes.append(_steps(edges, then, low, high, most, "t"))
@@ -64,6 +66,8 @@ def over_time(column: Mapping[str, Any]) -> str:
     if count < 2 or not known:
         return ""
     bottom, top = min(known), max(known)
+    if not math.isfinite(1.2 * (top - bottom)):
+        return ""
     if bottom == top:
         bottom, top = bottom - (abs(bottom) * 0.1 or 1.0), top + (abs(top) * 0.1 or 1.0)
     shapes = []
@@ -87,7 +91,7 @@ def by_target(column: Mapping[str, Any]) -> str:
     if len(means) < 2:
         return ""
     low, high = min(0.0, *means), max(means)
-    if high <= low:
+    if high <= low or not math.isfinite(high - low):
         return ""
     count = len(target["mean"])
     width = WIDE / count
@@ -137,7 +141,7 @@ def percent(share: float) -> str:
 def _steps(edges: Sequence[float], shares: Sequence[float], low: float, high: float, most: float, kind: str) -> str:
     parts, last = [f"M0 {HIGH}"], None
     for left, share in zip(edges, shares, strict=False):
-        x = _n(WIDE * (left - low) / (high - low))
+        x = _n(WIDE * ((left - low) / (high - low)))
         y = _n(HIGH * (1 - share / most))
         if y != last:
             parts.append(f"H{x}V{y}")
