@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from . import outbox
+from .config import secret
 from .errors import MiddlewatchError
 from .times import iso
 
@@ -56,6 +58,7 @@ def doctor(project: Project, *, now: datetime) -> Checked:
     found = [_environment(), *_store(project, now), _disk(project, now)]
     for name in project.config.models:
         found += _model(project, name, now)
+    found += _alerts(project)
     for setting in project.config.idle():
         found.append(Check(name=setting, outcome="warn", detail="set, and nothing acts on it yet", fix="take it out"))
     return Checked(found, list(project.config.origins.items()))
@@ -105,6 +108,34 @@ def _days_left(project: Project, free: int) -> int | None:
         days = max(days, len(partitions))
         sizes += project.store.size(f"{name}/log/") if partitions else 0
     return int(free / (sizes / days)) if days and sizes else None
+
+
+def _alerts(project: Project) -> list[Check]:
+    """Who is told, what waits, what was given up, and the dead man's switch. Nothing is sent."""
+    alerts = project.config.alerts
+    named = [*dict.fromkeys([*alerts.to, *alerts.page_to])]
+    unset = [one.removeprefix("env:") for one in named if secret(one) is None]
+    checks = []
+    if len(unset) == len(named):
+        detail = "nobody is told of incidents" + (f": {', '.join(unset)} is not set here" if unset else "")
+        checks.append(Check(name="alerts", outcome="warn", detail=detail, fix="docs/alerts.md"))
+        return checks
+    queue = outbox.counts(project.root)
+    detail = f"{len(named) - len(unset)} of {len(named)} routes are set; {queue.waiting} messages wait"
+    if queue.given_up or queue.problem:
+        detail += f", {queue.given_up} were given up in 30 days; {queue.problem}"
+    bad = bool(queue.given_up or queue.problem)
+    fix = "middlewatch doctor --alerts tries every route" if bad else ""
+    checks.append(Check(name="alerts", outcome="warn" if bad else "ok", detail=detail, fix=fix))
+    if alerts.heartbeat and secret(alerts.heartbeat) is not None:
+        last = queue.beat
+        said = "not called yet" if last is None else f"called {last.at}" + ("" if last.ok else f": {last.error}")
+        good = last is not None and last.ok
+        checks.append(
+            Check(name="dead man's switch", outcome="ok" if good else "warn", detail=said,
+                  fix="" if good else "middlewatch monitor calls it")
+        )  # fmt: skip
+    return checks
 
 
 def _model(project: Project, name: str, now: datetime) -> list[Check]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import getpass
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import times
-from .errors import NotFound, UsageError
+from .errors import NotFound, NothingToDo, UsageError
 from .project import Project
 from .times import zone_of
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from .initialise import Started
     from .inspection import Inspection, Quarantined
     from .monitor import Judged
-    from .outcomes import Imported
     from .outcomes import Imported
     from .profiles import Profile
     from .releases import Released
@@ -112,10 +112,14 @@ def inspection(
         if not path.is_file():
             raise NotFound(f"there is no schema file {schema}", where=str(path.resolve()))
         schema, base = Schema.parse(path.read_text(encoding="utf-8"), where=str(schema)), path.resolve().parent
+    odd: tuple[Doubt, ...] = ()
     if schema is None:
-        schema = infer.describe(raw, zone=zone)
+        described = infer.describe(raw, zone=zone)
+        schema, odd = described.schema, described.doubts
     now = Handle.clock() if until is None else _moment(until, zone_of(zone))
-    held = Inspection(raw=raw, schema=schema, zone=zone, rules=tuple(rules), base=base, now=now, schema_path=path)
+    held = Inspection(
+        raw=raw, schema=schema, rules=tuple(rules), odd=odd, zone=zone, base=base, now=now, schema_path=path
+    )
     if against is None or isinstance(against, str):
         return held, None if against is None else reference(None, "", against, held)
     other = Inspection(raw=_raw(against, Path.cwd(), tables), schema=schema, zone=zone, base=base)
@@ -427,25 +431,19 @@ class Handle:
             self.project, self.model, raw, value=value, key=key, id=id, time=time, now=self.clock()
         )
 
-    def import_labels(
-        self, table: Any, *, value: str, key: str | None = None, id: str | None = None, time: str | None = None
-    ) -> Imported:
-        """Outcomes that came later, a frame or a file: column `value` by `key` (yours) or `id` (an answer's).
-
-        The same table again changes nothing; wrong values are refused with their rows and nothing is kept.
-        """
-        from . import outcomes, tables
-
-        raw = _raw(table, Path.cwd(), tables)
-        return outcomes.import_labels(
-            self.project, self.model, raw, value=value, key=key, id=id, time=time, now=self.clock()
-        )
-
     def monitor(self, *, until: datetime | str | None = None, rebuild: bool = False) -> Judged:
-        """Judge every finished window that is not judged yet; opens, updates and closes incidents."""
-        from . import monitor
+        """Judge every finished window that is not judged yet; opens, updates and closes incidents, and tells of it."""
+        from . import alerts, monitor
 
-        return monitor.judge(self.project, self.model, until=self.moment(until), rebuild=rebuild, now=self.clock())
+        started = self.clock()
+        try:
+            judged = monitor.judge(self.project, self.model, until=self.moment(until), rebuild=rebuild, now=started)
+        except NothingToDo:
+            alerts.after_monitor(self.project, self.model, judged=0, started=started, clock=self.clock)
+            raise
+        count = len(judged.windows)
+        told = alerts.after_monitor(self.project, self.model, judged=count, started=started, clock=self.clock)
+        return replace(judged, notes=[*judged.notes, *told.notes()])
 
     def note(self, text: str, *, source: str = "", at: datetime | str | None = None) -> datetime:
         """Put an event from outside on the time line: a deploy, a feed change."""
@@ -455,11 +453,18 @@ class Handle:
         notes.add(self.project.store, text, source=source, at=moment, now=self.clock(), actor=who())
         return moment
 
-    def doctor(self) -> Checked:
-        """Is the ground sound: environment, store, disk, newest event, where each setting comes from."""
+    def doctor(self, *, alerts: bool = False) -> Checked:
+        """Is the ground sound: environment, store, disk, newest event, where each setting comes from; with `alerts`, a
+        marked message to every route.
+        """
         from .doctor import doctor
 
-        return doctor(self.project, now=self.clock())
+        found = doctor(self.project, now=self.clock())
+        if not alerts:
+            return found
+        from .alerts import trial
+
+        return replace(found, checks=[*found.checks, *trial(self.project, clock=self.clock)])
 
 
 def _from_here(table: str | None, project: Project) -> str | None:

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any, Literal
 
+from . import outbox, runs
 from .incidents import Incident
+from .quality.told import told
 from .times import day_bounds, day_of, iso
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ class Status:
     why_confirmed: Mapping[str, int]
     guessed_limits: int
     frozen: bool
+    monitor: Mapping[str, Any] = field(default_factory=dict)
+    alerts: Mapping[str, Any] = field(default_factory=dict)
     days: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
 
     @property
@@ -66,14 +70,16 @@ class Status:
             "why_confirmed": dict(self.why_confirmed),
             "guessed_limits": self.guessed_limits,
             "frozen": self.frozen,
+            "monitor": dict(self.monitor),
+            "alerts": dict(self.alerts),
         }
 
 
 def status(project: Project, name: str, *, now: datetime | None = None, clock: datetime) -> Status:
     """The state of a model at `now`: the moment given, else the newest event for replayed history, else the clock.
 
-    failing: a page-worthy incident is open. look: any other is open. no_data: nothing logged, or silent for three
-    windows. learning: too little history for an alarm line. healthy: none of these.
+    failing: a page-worthy incident is open. look: any other is open, or the monitor is late. no_data: nothing logged,
+    or silent for three windows. learning: too little history for an alarm line. healthy: none of these.
     """
     zone = project.zone
     journal = project.journal(name)
@@ -89,6 +95,9 @@ def status(project: Project, name: str, *, now: datetime | None = None, clock: d
         (one for one in reversed(journal.entries()) if one.version == live and one.channel == "live"), None
     )
     state = _state(live, logged, days, incidents, day_of(moment, zone))
+    watched = _monitor(project, name, clock, live=moment == clock)
+    if watched["late"] and state in ("healthy", "learning"):
+        state = "look"  # nobody looks: what came since may be anything
     return Status(
         model=name,
         state=state,
@@ -97,13 +106,45 @@ def status(project: Project, name: str, *, now: datetime | None = None, clock: d
         live={"version": live, "since": live_entry.at, "by": live_entry.actor} if live_entry else None,
         requests=_requests(logged, known, zone),
         score=_score([one for one in days if one.get("score")], known, zone),
-        quality={"metric": None, "labelled_share": None, "note": "outcomes are not joined yet"},
+        quality=told(
+            days,
+            wanted=project.settings(name).gate.metric,
+            usual=lambda over, of: usual(over, known, of, zone),
+        ),
         incidents=incidents,
         why_confirmed={"confirmed": sum(1 for one in closed if one.confirmed), "of": len(closed)},
         guessed_limits=sum(len(column.guessed) for column in project.schema(name).columns),
         frozen=released.frozen,
+        monitor=watched,
+        alerts=_alerts(project),
         days=days,
     )
+
+
+def _monitor(project: Project, name: str, clock: datetime, *, live: bool) -> dict[str, Any]:
+    """When the monitor last ran, and whether that is too long ago: its silence is no good news.
+
+    Replayed history (not `live`) is judged once, and nobody expects it to be judged again.
+    """
+    ran = runs.last(project.store, name)
+    hours = None if ran is None else round((clock - ran) / timedelta(hours=1), 1)
+    return {
+        "ran": iso(ran) if ran else None,
+        "hours": hours,
+        "late": live and ran is not None and clock - ran > runs.STALE,
+    }
+
+
+def _alerts(project: Project) -> dict[str, Any]:
+    """Messages that wait on this machine, and those that no route took."""
+    queue = outbox.counts(project.root)
+    return {
+        "waiting": queue.waiting,
+        "waiting_since": queue.waiting_since,
+        "given_up": queue.given_up,
+        "problem": queue.problem,
+        "heartbeat": queue.beat.error if queue.beat is not None and not queue.beat.ok else "",
+    }
 
 
 def _newest(days: Sequence[Mapping[str, Any]], clock: datetime, zone: tzinfo) -> datetime:
@@ -151,6 +192,8 @@ def _sentence(
         newest = incidents[-1]
         more = f" (and {len(incidents) - 1} more)" if len(incidents) > 1 else ""
         return f"{WORDS[state]}: incident {newest.n} since {newest.since}: {newest.title}{more}"
+    if state == "look":
+        return f"Look: the monitor of {name} has not run for over {runs.STALE.total_seconds() / 3600:.0f} hours"
     if live is None:
         return f"No data: no version of {name} is live yet"
     if not logged:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -47,13 +48,25 @@ def status(call: Call, until: Until = None) -> Answer:
             else "  score     no data",
             f"  quality   {one.quality['note']}",
         ]  # fmt: skip
+        if one.monitor.get("late"):
+            lines.append(f"WARN monitor   last ran {one.monitor['hours']:.0f} hours ago: run it every day")
         if one.guessed_limits:
             lines.append(f"  schema    {one.guessed_limits} limits are guesses nobody has confirmed")
+    if trouble := _undelivered(found[0].alerts):
+        lines.append(f"WARN alerts    {trouble}")
     worst = next((one for one in found if not one.ok), found[0])
     lines.append("Next:   middlewatch why" if not worst.ok else "Next:   middlewatch monitor")
     facts = found[0].to_dict() if len(found) == 1 else {"models": {one.model: one.to_dict() for one in found}}
     silent = all(one.state == "no_data" for one in found)
     return Answer(facts, lines, 5 if silent else 0 if all(one.ok for one in found) else 1)
+
+
+def _undelivered(alerts: Mapping[str, Any]) -> str:
+    parts = [f"{alerts['waiting']} messages wait"] if alerts.get("waiting") else []
+    parts += [f"{alerts['given_up']} were given up in 30 days"] if alerts.get("given_up") else []
+    parts += [alerts["problem"]] if parts and alerts.get("problem") else []
+    parts += [f"dead man's switch: {alerts['heartbeat']}"] if alerts.get("heartbeat") else []
+    return "; ".join(parts)
 
 
 def _usual(low: Any, high: Any, form: str) -> str:

@@ -205,9 +205,15 @@ def note(
 
 
 @verb(OPERATE)
-def doctor(call: Call) -> Answer:
-    """Try the ground for real: environment, store, disk, journal, live version; each with its fix."""
-    found = call.handle().doctor()
+def doctor(
+    call: Call,
+    alerts: Annotated[bool, typer.Option("--alerts", help="Send a marked message to every alert route.")] = False,
+) -> Answer:
+    """Try the ground for real: environment, store, disk, journal, live version; each with its fix.
+
+    middlewatch doctor --alerts
+    """
+    found = call.handle().doctor(alerts=alerts)
     words = {"ok": "ok  ", "warn": "WARN", "fail": "FAIL"}
     failed = sum(1 for one in found.checks if one.outcome == "fail")
     lines = [f"{len(found.checks)} checks, {failed} failed"]

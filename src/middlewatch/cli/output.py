@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import MiddlewatchError
+from ..sparks import spark
 
-SPARKS = "▁▂▃▄▅▆▇█"
+__all__ = ["Answer", "paint", "progress", "show", "show_error", "spark", "table"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +90,6 @@ def table(rows: Sequence[Sequence[Any]], *, head: Sequence[str] = (), indent: st
         ).rstrip()
         for row in cells
     ]
-
-
-def spark(values: Sequence[float], *, low: float | None = None) -> str:
-    """A line of bars, one a value, from `low` (the smallest) to the largest."""
-    if not values:
-        return ""
-    low, high = min(values) if low is None else low, max(values)
-    step = (high - low) or 1.0
-    return "".join(SPARKS[min(7, int(8 * (value - low) / step))] for value in values)
 
 
 def _cell(value: Any) -> str:

@@ -130,20 +130,55 @@ def _routes(value: Any, known: Setting) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _address(value: Any, known: Setting) -> str:
+    """One address, under the same rule as a list of them; "" is none."""
+    if value == "":
+        return ""
+    if not isinstance(value, str):
+        raise Wrong('an address or a reference "env:NAME"', shown=_HIDDEN)
+    return _routes([value], known)[0]
+
+
 _OPEN_ROUTE = re.compile(r"mailto:[^\s:/?@]+@[A-Za-z0-9.-]+|syslog://[A-Za-z0-9.-]*")
+_COMMAND = re.compile(r"command:[\w./-]+( -{0,2}[a-z_/.-]{1,40})*", re.ASCII)
 
 
 def _harmless(address: str) -> bool:
-    """True only for forms without a place for a token: plain mail, syslog, and a short path on http(s)."""
-    if _OPEN_ROUTE.fullmatch(address):
+    """True only for forms without a place for a token: plain mail, syslog, a program with plain words behind it, and
+    a short path on http(s).
+    """
+    if _OPEN_ROUTE.fullmatch(address) or _COMMAND.fullmatch(address):
         return True
     from urllib.parse import urlsplit  # seldom needed, and it costs every start
 
-    parts = urlsplit(address)
+    parts = urlsplit(address.removeprefix("webhook+"))
     if parts.scheme not in ("http", "https", "json", "jsons") or "@" in parts.netloc or parts.query or parts.fragment:
         return False
     # Tokens in paths are long, or mix digits and letters: /services/T0/B1/Xyz, /hook/4f9a.
     return all(re.fullmatch(r"[a-z_-]{0,15}|v\d", part) for part in parts.path.split("/"))
+
+
+_CLOCK = re.compile(r"(?:[01]\d|2[0-3]):[0-5]\d")
+
+
+def _hour(value: Any, known: Setting) -> str:
+    if value != "never" and (not isinstance(value, str) or _CLOCK.fullmatch(value) is None):
+        raise Wrong('a time of day such as "08:00", or "never"')
+    return str(value)
+
+
+def _hours(value: Any, known: Setting) -> str:
+    parts = value.split("-") if isinstance(value, str) else []
+    if value != "never" and (len(parts) != 2 or any(_CLOCK.fullmatch(one) is None for one in parts)):
+        raise Wrong('hours of the day such as "22:00-07:00", or "never"')
+    return str(value)
+
+
+def _web(value: Any, known: Setting) -> str:
+    """Where the pages can be reached; it stands in every message, so it is no place for a secret."""
+    if value != "" and (not isinstance(value, str) or re.fullmatch(r"https?://[^\s@?#]+", value) is None):
+        raise Wrong('an address such as "https://ml.example.com"', shown=_HIDDEN)
+    return str(value).rstrip("/")
 
 
 READERS: Final[Mapping[str, Callable[[Any, Setting], Any]]] = {
@@ -157,6 +192,10 @@ READERS: Final[Mapping[str, Callable[[Any, Setting], Any]]] = {
     "list of texts": _texts,
     "secret": _secret,
     "list of addresses": _routes,
+    "address": _address,
+    "web address": _web,
+    "time of day": _hour,
+    "hours": _hours,
 }
 
 

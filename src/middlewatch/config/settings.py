@@ -91,6 +91,9 @@ class ModelConfig:
         "list of texts", [], "lookups that features() reads: copied and pinned with the version", later=True
     )
     threshold: float = _setting("number", 0.5, "binary: a score from here on is a yes", least=0, most=1)
+    runbook: str | None = _setting(
+        "web address", None, "what to do at 2am, linked in alerts", example="https://wiki.example.com/delay"
+    )
     gate: Gate = field(default_factory=Gate, metadata={"group": Gate, "help": "what a new version must pass"})
     retrain: Retrain = field(default_factory=Retrain, metadata={"group": Retrain, "help": "when to train again"})
 
@@ -116,9 +119,23 @@ class Alerts:
     to: tuple[str, ...] = _setting(
         "list of addresses",
         ["env:MIDDLEWATCH_SLACK"],
-        "where incidents go; a variable that is not set is left out",
-        later=True,
+        "where messages go; a variable that is not set is left out",
     )
+    page_to: tuple[str, ...] = _setting("list of addresses", [], "where pages go as well: what may wake somebody")
+    repeat: timedelta = _setting("duration", "4h", "an open page that nobody answers is sent again after this")  # noqa: RUF009 immutable
+    digest: str = _setting(
+        "time of day", "08:00", "when the daily summary goes out, in the zone of [monitor]; or never"
+    )
+    quiet: str = _setting("hours", "never", "hours in which all but pages waits, such as 22:00-07:00")
+    heartbeat: str = _setting(
+        "address",
+        "env:MIDDLEWATCH_HEARTBEAT",
+        "called after each run of the monitor, by whoever watches for silence",
+    )
+    secret: str = _setting(
+        "secret", "env:MIDDLEWATCH_WEBHOOK_SECRET", "the variable that holds what webhooks are signed with"
+    )
+    url: str = _setting("web address", "", "where the pages can be reached, for links in messages")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

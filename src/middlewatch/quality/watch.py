@@ -16,7 +16,8 @@ windows and with v = t s^2, passes
 with s the standard deviation of those 90 windows: the one-sided normal mixture boundary of Howard, Ramdas, McAuliffe
 and Sekhon (2021, Time-uniform, nonparametric, nonasymptotic confidence sequences, Annals of Statistics 49). Where the
 windows scatter with s around a mean within the tolerance, S ever passes u with a chance of at most a, however often
-one looks. Only channels without the base rate take part: those with it wander for months by themselves.
+one looks. A window that is loud by the first look is left out, and the last 7 windows must lie above the tolerance,
+too. Only channels without the base rate take part: those with it wander for months by themselves.
 """
 
 from __future__ import annotations
@@ -178,6 +179,13 @@ class _Sequence:
         return total > boundary(seen * self.spread**2, STEP * self.spread**2, chance)
 
 
+def _loud(readings: Sequence[Reading], line: float | None, lasting: float | None) -> list[Reading]:
+    """The channels beyond a line, and beyond their own worst: below that nothing has happened, whatever the line."""
+    if line is None or lasting is None:
+        return []
+    return [one for one in readings if one.score > max(line, 0) or one.lasting > max(lasting, 0)]
+
+
 def boundary(v: float, at: float, chance: float) -> float:
     """u(v) of the module's text, with rho such that it is tightest near v = `at`: at / (2 log(1 / 2a) + 1)."""
     rho = at / (2 * math.log(1 / (2 * chance)) + 1)
@@ -229,14 +237,8 @@ class Watch:
     def look(self, window: Window) -> Verdict:
         """Judge a window without learning it."""
         readings = self.readings(window)
-        line = lasting = None
-        loud: list[Reading] = []
-        if len(self._highest) >= LEARN:
-            k = self.budget / 2 * len(self._highest) * self.days / 30
-            line = alarm_line([one for one, _ in self._highest], k)
-            lasting = alarm_line([one for _, one in self._highest], k)
-            # Below its own worst nothing has happened, whatever the line says.
-            loud = [one for one in readings if one.score > max(line, 0) or one.lasting > max(lasting, 0)]
+        line, lasting = self._lines()
+        loud = _loud(readings, line, lasting)
         decays = self._decays(window)
         return Verdict(
             start=window.start,
@@ -252,12 +254,14 @@ class Watch:
     def step(self, window: Window) -> None:
         """Learn a window."""
         readings = self.readings(window)
+        # What is loud by itself is no slow decay: a bad week that was mended must not be told again for a month.
+        if not _loud(readings, *self._lines()):
+            self._follow(window)
         if readings:
             self._highest = [
                 *self._highest,
                 (max(one.score for one in readings), max(one.lasting for one in readings)),
             ][-HISTORY:]
-        self._follow(window)
         if len(self._windows) >= MIN_REFERENCE:
             self._values = [*self._values, self._distances(window)][-HISTORY:]
         self._windows = [*self._windows, window][-HISTORY:]
@@ -286,6 +290,13 @@ class Watch:
 
     # ------------------------------------------------------------------ inside
 
+    def _lines(self) -> tuple[float | None, float | None]:
+        """What a score and a lasting one must pass; None while there is too little history."""
+        if len(self._highest) < LEARN:
+            return None, None
+        k = self.budget / 2 * len(self._highest) * self.days / 30
+        return alarm_line([one for one, _ in self._highest], k), alarm_line([one for _, one in self._highest], k)
+
     def _usual(self, window: Window) -> dict[str, Sum]:
         """The pooled reference of each channel that this window has."""
         past = self._windows[-REFERENCE:]
@@ -307,6 +318,9 @@ class Watch:
                 continue
             seen, total = one.after(window.sums[channel].mean)
             above = total / seen + TOLERANCE * one.spread
+            limit = one.usual + TOLERANCE * one.spread
+            if self._lately(channel, window, seen) <= limit:
+                continue  # it was so, and is not any more
             known = found.get(channel)
             # Of several sequences that say so, the longest one tells since when.
             if known is None or seen > known.windows:
@@ -316,9 +330,14 @@ class Watch:
                     windows=seen,
                     now=one.usual + above,
                     usual=one.usual,
-                    limit=one.usual + TOLERANCE * one.spread,
+                    limit=limit,
                 )
         return sorted(found.values(), key=lambda one: one.channel)
+
+    def _lately(self, channel: str, window: Window, seen: int) -> float:
+        """The channel's mean over the last 7 windows, or as many as a sequence has seen."""
+        held = [one.sums[channel].mean for one in self._windows if channel in one.sums]
+        return fmean([*held, window.sums[channel].mean][-min(STEP, seen) :])
 
     def _follow(self, window: Window) -> None:
         """Every running sequence takes the window in; old ones end, new ones begin with the next."""

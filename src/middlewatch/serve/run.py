@@ -30,6 +30,7 @@ from ..predictions import new_token
 from ..project import Project
 from .app import App, Page
 from .convert import Converter
+from .courier import Courier
 from .keys import MAKE_ONE, Keys, is_loopback
 from .live import Live
 from .metrics import Metrics
@@ -207,7 +208,8 @@ def _serve_here(
 ) -> None:
     live = live_of(project, Metrics())
     converter = Converter(project, live.metrics)
-    live.chores.append(converter.tick)
+    courier = Courier(project)
+    live.chores += [converter.tick, courier.tick]
     app = App(live, keys=keys, is_open=is_open, pages=_made(pages, project, secrets.token_bytes(32)))
     live.start()
     try:
@@ -217,6 +219,7 @@ def _serve_here(
         app.close()
         live.stop()
         converter.finish(timeout=20)
+        courier.finish(timeout=5)
 
 
 # ---------------------------------------------------------------------- several workers
@@ -234,6 +237,7 @@ class _Supervisor:
         self._metrics = Metrics(self._shared())
         self._workers: list[subprocess.Popen[str]] = []
         self._converter = Converter(project, self._metrics)
+        self._courier = Courier(project)
         self._orders = json.dumps(
             {
                 "project": str(project.root),
@@ -266,6 +270,7 @@ class _Supervisor:
 
     def _watch(self) -> None:
         self._converter.tick()
+        self._courier.tick()
         self._metrics.keep()
         for place, one in enumerate(self._workers):
             if one.poll() is not None:
@@ -306,6 +311,7 @@ class _Supervisor:
                 if pipe is not None:
                     pipe.close()
         self._converter.finish(timeout=20)
+        self._courier.finish(timeout=5)
         for path in self._shared().glob("*"):
             path.unlink(missing_ok=True)
         if self._shared().is_dir():

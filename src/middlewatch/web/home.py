@@ -42,6 +42,7 @@ def facts(project: Project, request: Request, now: datetime) -> dict[str, Any]:
         "answer": answer(found, project),
         "numbers": numbers(found, everything, _training(project, name), project.zone),
         "moved": moved(found.days, project.zone),
+        "errs": errs(found.quality),
         "training": _training(project, name),
         "closed": [
             {"n": one.n, "title": one.title, "since": one.since, "cause": one.cause}
@@ -145,20 +146,44 @@ def numbers(
             "name": "Quality",
             "unit": _quality(quality, training),
             "value": (quality.get("value") if quality.get("metric") else None),
-            "usual": None,
-            "word": "",
-            "series": [],
+            **_usual_quality(quality),
         },
     ]
 
 
 def _quality(quality: Mapping[str, Any], training: Mapping[str, Any] | None) -> str:
+    expects = ""
+    if quality.get("estimate") is not None:
+        value, of = words.number(quality["estimate"]), words.metric(quality["estimate_of"])
+        expects = f"; its scores expect {of} {value}, if only the inputs changed"
     if quality.get("metric"):
-        return f"{quality['metric']}, {words.percent(quality.get('labelled_share'))} of outcomes arrived"
+        around = ""
+        if quality.get("low") is not None:
+            around = f", {words.number(quality['low'])} to {words.number(quality['high'])}"
+        came = f"{words.percent(quality.get('labelled_share'))} of outcomes arrived"
+        return f"{words.metric(quality['metric'])}{around}, on {words.day(quality['day'])}: {came}{expects}"
+    share = quality.get("labelled_share")
+    came = f"{words.percent(share)} of outcomes, too few to judge" if share else "no outcomes yet"
     if training is not None and training["metric"]:
-        name = training["metric"].replace("_", " ")
-        return f"no outcomes yet; {name} {words.number(training['value'])} when it was trained"
-    return "no outcomes yet"
+        name = words.metric(training["metric"])
+        return f"{came}; {name} {words.number(training['value'])} when it was trained{expects}"
+    return f"{came}{expects}"
+
+
+def _usual_quality(quality: Mapping[str, Any]) -> dict[str, Any]:
+    value, low, high = quality.get("value"), quality.get("usual_low"), quality.get("usual_high")
+    if value is None or low is None or high is None:
+        return {"usual": None, "word": "", "series": []}
+    word = "above usual" if value > high else "below usual" if value < low else "as usual"
+    return {"usual": [low, high], "word": word, "series": list(quality.get("series") or ())}
+
+
+def errs(quality: Mapping[str, Any]) -> dict[str, Any]:
+    """Slices whose outcomes were worst over the last judged windows, with their loss beside that of all rows."""
+    return {
+        "by": words.metric(quality["slices_by"]) if quality.get("slices_by") else None,
+        "slices": list(quality.get("slices") or ()),
+    }
 
 
 def _series(days: Sequence[Mapping[str, Any]], incidents: Sequence[Incident], of: Any, zone: tzinfo) -> dict[str, Any]:

@@ -23,11 +23,19 @@ CHANNELS = {
     "tie": "what it goes with",
     "volume": "number of rows",
     "refused": "share refused",
+    "log_loss": "log loss",
+    "error": "wrong decisions",
+    "ranking": "1 − AUC",
+    "absolute_error": "mean absolute error",
+    "squared_error": "mean squared error",
+    "loss_over_guess": "loss above a constant guess's",
+    "error_over_guess": "wrong decisions above a constant guess's",
 }
 COLUMNS = {
     "mw.score": "the prediction",
     "mw.label": "the predicted class",
     "(requests)": "requests",
+    "(outcomes)": "outcomes",
     "(rows)": "the number of rows",
 }
 ACTIONS = {
@@ -127,6 +135,12 @@ def lasting(since: Any, until: Any, zone: tzinfo) -> str:
         if whole >= 1:
             return f"{whole} {unit}{'' if whole == 1 else 's'}"
     return ""
+
+
+def metric(name: Any) -> str:
+    """A metric's name: auc is AUC, log_loss is log loss."""
+    text = str(name)
+    return text.upper() if text in ("auc", "rmse", "mae") else text.replace("_", " ")
 
 
 def channel(name: str) -> str:
