@@ -35,7 +35,7 @@ __all__ = ["BACKOFF", "Counts", "Message", "Outbox", "Queued", "Try", "counts", 
 # Seconds to wait after each failed try: soon where a connection broke, and for more than a day in all, so that a
 # receiver that is down over a night, or a token that somebody must first renew, still gets it.
 BACKOFF = (2, 10, 30, 60, 120, 300, 600, 1200, 2400, 3600, 7200, 14_400, 21_600, 43_200)
-# A machine without the variable of a route waits for one that has it, for so long.
+# Where the variable of a route is gone, a message waits so long for a process that has it.
 PATIENCE = timedelta(days=7)
 KEEP = timedelta(days=30)
 # Far above what a store's alarm budget can bring; it bounds a folder that a broken receiver would fill.

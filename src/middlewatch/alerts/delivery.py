@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from middlewatch.config import secret
@@ -21,7 +21,7 @@ from .routes import Route, resolve, send
 if TYPE_CHECKING:
     from middlewatch.project import Project
 
-__all__ = ["Delivered", "deliver"]
+__all__ = ["Delivered", "deliver", "exclusive"]
 
 Clock = Callable[[], datetime]
 FIRST_TRIES = 3
@@ -45,7 +45,7 @@ def deliver(project: Project, outbox: Outbox, claims: Claims, *, clock: Clock, p
     `patient` waits for the second and third try of what fails.
     """
     done = Delivered()
-    with _only_one(outbox) as alone:
+    with exclusive(outbox, "send", wait=False) as alone:
         if not alone:
             done.waiting = len(outbox.waiting())
             return done
@@ -62,12 +62,13 @@ def deliver(project: Project, outbox: Outbox, claims: Claims, *, clock: Clock, p
 
 
 @contextmanager
-def _only_one(outbox: Outbox) -> Iterator[bool]:
+def exclusive(outbox: Outbox, name: str, *, wait: bool = True) -> Iterator[bool]:
+    """One process of this machine at a time; False where another is at it and we do not `wait`."""
     outbox.folder.mkdir(exist_ok=True)
-    file = os.open(outbox.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    file = os.open(outbox.folder / f".{name}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             yield False
             return
@@ -103,7 +104,7 @@ def _round(project: Project, outbox: Outbox, claims: Claims, clock: Clock, done:
             if one.done(place):
                 continue
             now = clock()
-            tried = _given_up(one, place, name, configured, now)
+            tried = None if name in configured else _lost(name, now, "it is no longer in [alerts]")
             if tried is None:
                 # A trial is made although others wait: somebody is mending the route.
                 if name in down and one.message.kind != "test":
@@ -113,10 +114,13 @@ def _round(project: Project, outbox: Outbox, claims: Claims, clock: Clock, done:
                         down.add(name)
                     continue
                 route = resolve([name])[0]
-                if not route.address:
-                    down.add(name)  # for a machine, or a process, that has the variable
+                if route.address:
+                    tried = _try(route, one, place, signing, now, project)
+                elif now - datetime.fromisoformat(one.message.at) > PATIENCE:
+                    tried = _lost(name, now, "its variable was not set for 7 days")
+                else:
+                    down.add(name)  # for a process that has the variable
                     continue
-                tried = _try(route, one, place, signing, now, project)
             outbox.record(one.message.id, place, tried)
             if not tried.ok:
                 down.add(name)
@@ -138,19 +142,9 @@ def _try(route: Route, one: Queued, place: int, signing: str, now: datetime, pro
     )
 
 
-def _given_up(one: Queued, place: int, name: str, configured: set[str], now: datetime) -> Try | None:
-    """The last record of a route that is not tried any more, and why."""
-    if name not in configured:
-        return Try(route=name, at=iso(now), ok=False, error="it is no longer in [alerts]", final=True)
-    if not one.tries.get(place) and now - datetime.fromisoformat(one.message.at) > PATIENCE + _wait(one):
-        return Try(route=name, at=iso(now), ok=False, error="its variable was not set for 7 days", final=True)
-    return None
-
-
-def _wait(one: Queued) -> timedelta:
-    """How long a message was told to wait."""
-    after = one.message.after
-    return datetime.fromisoformat(after) - datetime.fromisoformat(one.message.at) if after else timedelta()
+def _lost(name: str, now: datetime, why: str) -> Try:
+    """The last record of a route that is not tried any more."""
+    return Try(route=name, at=iso(now), ok=False, error=why, final=True)
 
 
 def _finish(outbox: Outbox, claims: Claims, ident: str, clock: Clock, done: Delivered) -> None:

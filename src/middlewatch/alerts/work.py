@@ -22,7 +22,7 @@ from middlewatch.times import iso
 
 from .changes import Change, changes
 from .claims import Began, Claims
-from .delivery import Delivered, deliver
+from .delivery import Delivered, deliver, exclusive
 from .digest import digest, due
 from .heartbeat import beat
 from .routes import resolve
@@ -107,25 +107,25 @@ def tick(
     nothing that was told. `learning` are models whose first judgements are new; `patient` waits for second tries.
     """
     outbox = Outbox(project.root)
-    now = started or clock()
-    waiting = outbox.waiting()
-    held = [name for one in waiting for name in one.message.covers]
-    claims = Claims(project.store, outbox.host, held)
-    _resume(outbox, claims, waiting, now=clock())
-    queued: list[str] = []
-    kept_back = 0
-    if len(waiting) < queueing.MOST:  # else they stay what they are in the store: untold
-        began, known = _standing(project, claims, now)
-        found = [
-            one
-            for name in project.config.models
-            for one in changes(name, known[name], claims, began, repeat=project.config.alerts.repeat, now=clock())
-        ]
-        told, kept_back = _tell(project, outbox, claims, began, found, clock())
-        queued += told
-        for name in learning:
-            queued += _learning(project, outbox, claims, began, name, clock())
-        queued += _digest(project, outbox, claims, began, clock())
+    with exclusive(outbox, "tell") as alone:  # two that count the same storm at once would tell it twice
+        assert alone, "waited for"
+        waiting = outbox.waiting()
+        claims = Claims(project.store, outbox.host, [name for one in waiting for name in one.message.covers])
+        _resume(outbox, claims, waiting, now=clock())
+        queued: list[str] = []
+        kept_back = 0
+        if len(waiting) < queueing.MOST:  # else they stay what they are in the store: untold
+            began, known = _standing(project, claims, started or clock())
+            repeat = project.config.alerts.repeat
+            found = [
+                one
+                for name in project.config.models
+                for one in changes(name, known[name], claims, began, repeat=repeat, now=clock())
+            ]
+            queued, kept_back = _tell(project, outbox, claims, began, found, clock())
+            for name in learning:
+                queued += _learning(project, outbox, claims, began, name, clock())
+            queued += _digest(project, outbox, claims, began, clock())
     done = deliver(project, outbox, claims, clock=clock, patient=patient)
     return Alerted(queued=queued, held=kept_back, delivered=done)
 
@@ -183,7 +183,7 @@ def _tell(
             claims.done(one.name, now=now, why=one.quiet)
     loud = [one for one in found if not one.quiet]
     # A ticket that nobody is set to hear of is left: a route may come.
-    loud = [one for one in loud if any(route.address for route in resolve(_routes(project, one)))]
+    loud = [one for one in loud if _routes(project, one)]
     if not loud:
         return [], 0
     recent = [
@@ -207,11 +207,13 @@ def _tell(
     return titles, 0
 
 
-def _routes(project: Project, change: Change) -> list[str]:
-    """Pages go to everybody; all else to `to`, and whether a page is over is news for whom it woke."""
+def _routes(project: Project, change: Change | None = None) -> list[str]:
+    """Pages go to everybody, and that one is over is news for whom it woke; all else to `to`. A route whose variable
+    is not set here is left out.
+    """
     alerts = project.config.alerts
-    pages = change.incident.severity == "page" and change.kind != "cause"
-    return [*dict.fromkeys([*alerts.to, *(alerts.page_to if pages else ())])]
+    pages = change is not None and change.incident.severity == "page" and change.kind != "cause"
+    return [one.name for one in resolve([*alerts.to, *(alerts.page_to if pages else ())]) if one.address]
 
 
 def _single(project: Project, change: Change, began: Began, now: datetime) -> Message:
@@ -274,7 +276,7 @@ def _after_quiet(project: Project, now: datetime) -> str:
 
 def _learning(project: Project, outbox: Outbox, claims: Claims, began: Began, name: str, now: datetime) -> list[str]:
     """Once that a new model learns, once that it has learnt."""
-    if claims.covered(f"{name}/learnt", now=now):
+    if claims.covered(f"{name}/learnt", now=now) or not _routes(project):
         return []
     judged = next((one for _, one in reversed(list(project.windows(name).judgements().items()))), None)
     if judged is None or judged.get("state") == "excluded":
@@ -300,8 +302,7 @@ def _learning(project: Project, outbox: Outbox, claims: Claims, began: Began, na
 def _digest(project: Project, outbox: Outbox, claims: Claims, began: Began, now: datetime) -> list[str]:
     """The day's summary, once its hour has passed."""
     at = due(project, now=now)
-    routes = resolve(project.config.alerts.to)
-    if at is None or at < datetime.fromisoformat(began.at) or not any(one.address for one in routes):
+    if at is None or at < datetime.fromisoformat(began.at) or not _routes(project):
         return []
     word = f"_digest/{words.short_hash(*project.config.models)}/{at:%Y-%m-%d}"
     if claims.covered(word, now=now):
@@ -320,7 +321,7 @@ def _plain(project: Project, word: str, kind: str, said: words.Said, began: Bega
         severity="info",
         at=iso(now),
         dedup_key=f"{began.store}/{word}",
-        routes=list(dict.fromkeys(project.config.alerts.to)),
+        routes=_routes(project),
         text=said.text,
         facts=facts,
         covers=[word],
