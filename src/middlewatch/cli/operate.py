@@ -180,10 +180,14 @@ def monitor(
         top = ", ".join(f"{one['column']} {one['channel']}" for one in window["top"][:3])
         day = day_of(datetime.fromisoformat(window["start"]), handle.project.zone)
         lines.append(f"WARN {day} ({window['rows']:,} rows): {top}")
+    quality = [window for one in judged for window in one.quality]
+    if quality:
+        beyond = sum(1 for one in quality if one["alarm"])
+        lines.append(f"  {len(quality)} judged by their outcomes, {beyond} beyond what they ever were")
     lines += [f"  {one.what}" for one in quiet] + [f"  {one}" for each in judged for one in each.notes]
     lines += [f"  incident {one.n} is {one.state}: {one.title}" for one in opened[-3:]]
     lines.append("Next:   middlewatch why" if opened else "Next:   middlewatch status")
-    facts = {"windows": windows, "incidents": [one.to_dict() for one in opened]}
+    facts = {"windows": windows, "quality": quality, "incidents": [one.to_dict() for one in opened]}
     return Answer(facts, lines, 1 if opened else 0)
 
 

@@ -86,6 +86,8 @@ def measure(project: Project, name: str, stored: Stored, *, rebuild: bool = Fals
     hit = _hit(project, name, schema, stored.files) if fresh or labels.segments(spool) else set()
     wanted = sorted(stale | (hit & logged.keys()))
     curve = _curve(schema, stored)
+    if not any_labels and curve is None:
+        return Measured({}, [])  # nothing is known, and nothing can be expected
     found: dict[date, Facts] = {}
     for chunk in _chunks(wanted, logged):
         rows = _joined(project, name, schema, chunk) if any_labels else {}

@@ -8,7 +8,7 @@ last 90 windows, and the highest over the channels against a line learnt from ho
 `shift`.
 
 **Slow decay.** Every 7 windows a sequence begins and runs for 28. It sums how far each window lies above the mean of
-the 90 windows before the sequence began, less a tolerance (a quarter of s), and alarms when that sum S, after t
+the 90 windows before the sequence began, less a tolerance (a tenth of s), and alarms when that sum S, after t
 windows and with v = t s^2, passes
 
     u(v) = sqrt(2 (v + rho) log(sqrt((v + rho) / rho) / (2 a) + 1))
@@ -16,8 +16,9 @@ windows and with v = t s^2, passes
 with s the standard deviation of those 90 windows: the one-sided normal mixture boundary of Howard, Ramdas, McAuliffe
 and Sekhon (2021, Time-uniform, nonparametric, nonasymptotic confidence sequences, Annals of Statistics 49). Where the
 windows scatter with s around a mean within the tolerance, S ever passes u with a chance of at most a, however often
-one looks. A window that is loud by the first look is left out, and the last 7 windows must lie above the tolerance,
-too. Only channels without the base rate take part: those with it wander for months by themselves.
+one looks. What breaks at once is left to the first look: a window that is loud by it adds nothing, and none adds more
+than 2.5 s. And the last 7 windows must lie above the tolerance as well. Only channels without the base rate take part:
+those with it wander for months by themselves.
 """
 
 from __future__ import annotations
@@ -52,11 +53,13 @@ NEARLY = 0.8
 SLOW = ("ranking", "loss_over_guess", "error_over_guess")
 STEP = 7
 RUN = 28
-# Sequences that run at once, each of every slow channel, share this chance of a false alarm in 28 windows: windows
-# are not quite independent, and a year of flights (bench/quality.py) alarmed more often than it says.
-CHANCE = 0.05
+# Sequences that run at once, each of every slow channel, share this chance of a false alarm in 28 windows; on a year
+# of flights, where the two below were chosen too, it was 0.12 a month (bench/quality.py).
+CHANCE = 0.1
 # Of the scatter of windows: what lies nearer than that to the reference is no decay anybody would act on.
-TOLERANCE = 0.25
+TOLERANCE = 0.1
+# Of the scatter: more than that a window does not count, or one bad day would look like a month of decay.
+MOST = 2.5
 FIRM = 28
 
 
@@ -172,7 +175,8 @@ class _Sequence:
 
     def after(self, value: float) -> tuple[int, float]:
         """Windows and sum with one more value."""
-        return self.seen + 1, self.total + value - self.usual - TOLERANCE * self.spread
+        above = min(value - self.usual, MOST * self.spread)
+        return self.seen + 1, self.total + above - TOLERANCE * self.spread
 
     def passes(self, value: float, chance: float) -> bool:
         seen, total = self.after(value)
