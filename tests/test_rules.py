@@ -167,7 +167,10 @@ def test_whom_to_call_is_said() -> None:
 # --- rules ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sql", ["temp > AVG(temp)", "COUNT(*) > 3", "temp = MAX(temp)"])
+@pytest.mark.parametrize(
+    "sql",
+    ["temp > AVG(temp)", "COUNT(*) > 3", "temp = MAX(temp)", "ABS(temp - AVG(temp)) < 5000", "temp < 100 + SUM(temp)"],
+)
 def test_a_rule_in_sql_is_about_one_row(sql: str) -> None:
     contract = schema()
     wrong = Schema(name="m", time="at", key="code", columns=contract.columns, rules=(Rule(name="r", sql=sql),))
@@ -283,7 +286,7 @@ LIMITS = st.tuples(st.floats(-1e6, 1e6), st.floats(0, 1e6)).map(lambda pair: (pa
         severity=st.sampled_from(["fail", "warn", "note"]),
     ),
     keys=st.lists(
-        st.builds(Key, columns=st.just(("at", "code")), severity=st.sampled_from(["fail", "warn"])), max_size=2
+        st.builds(Key, columns=st.just(("at", "code")), severity=st.sampled_from(["fail", "warn"])), max_size=1
     ),
 )
 def test_a_schema_is_read_as_it_was_written(
@@ -336,3 +339,39 @@ def test_what_is_planted_is_found_in_its_rows(rows: set[int], fault: str) -> Non
         falls = sum(1 for row in later if row - 1 not in later)
         expected = {"order": falls} if falls else {}
     assert said == expected
+
+
+def test_a_test_that_cannot_be_made_does_not_pass_in_silence() -> None:
+    hours = pl.DataFrame({"at": pl.datetime_range(START, START + timedelta(hours=11_999), "1h", eager=True)})
+    long = hours.with_columns(pl.lit(20.0).alias("temp") + pl.int_range(pl.len()) % 3)
+    contract = Schema(
+        name="m",
+        time="at",
+        columns=(Column(name="at", kind="time", role="time"), Column(name="temp", kind="number")),
+        table=Table(rows_per_day=(1, 2)),
+    )
+    report = check(long, contract)
+    assert [(one.check, one.severity, one.status) for one in report.findings] == [("rows_per_day", "fail", "unknown")]
+    # Days and constants need a profile, so that tests alone make one.
+    old = schema(table=Table(freshness="1h"))
+    for profile in (True, False):
+        stale = check(FRAME, old, now=START + timedelta(days=99), profile=profile)
+        assert [one.check for one in stale.findings] == ["freshness"]
+
+
+def test_what_is_declared_of_an_ignored_column_is_tested() -> None:
+    columns = (
+        Column(name="code", kind="text", role="ignored", pattern="[A-Z]{2}"),
+        Column(name="unit", kind="category", role="ignored", constant=True),
+    )
+    frame = FRAME.select("code", unit=pl.col("place"))
+    report = check(frame, Schema(name="m", columns=columns))
+    assert found(report) == [("pattern", "code", "fail", ROWS), ("constant", "unit", "fail", ROWS)]
+
+
+def test_what_is_no_rule_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is no rule"):
+        check(FRAME, schema(), rules=[lambda table: table["temp"] > 0])
+    (tmp_path / "rules.py").write_text("raise SystemExit(3)\n")
+    with pytest.raises(ConfigError, match="cannot be run"):
+        checks.load(tmp_path / "rules.py")

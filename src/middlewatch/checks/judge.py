@@ -48,6 +48,8 @@ def findings(
     for one in schema.columns:
         if one.name in dtypes and one.role != "ignored" and profile.rows:
             judge.column(one, dtypes[one.name])
+        elif one.name in dtypes and profile.rows and (one.pattern or one.references or one.constant):
+            judge.declared(one)
         elif one.name in dtypes and not schema.target and profile.rows:
             judge.unknown_column(one)
     for once in tested.once:
@@ -85,7 +87,7 @@ class _Judge:
             said = f"column {one.name} is not there" + (f'; is it "{renamed}" now?' if renamed else "")
             fix = (
                 f"give {one.name} back its name" if renamed else f"bring {one.name} back, or take it out of {self.file}"
-            )
+            ) + self._ask(one)
             self.found.append(
                 Finding(
                     check="missing",
@@ -119,6 +121,19 @@ class _Judge:
             return
         self._nulls(one)
         self._values(one)
+        self.declared(one)
+
+    def declared(self, one: Column) -> None:
+        """What a person wrote of a column, whatever its role."""
+        unlike = self._failed(f"pattern:{one.name}")
+        if unlike.rows:
+            said = f"does not match {one.pattern} in {self._of(unlike.rows)} rows"
+            self._add(one, "pattern", unlike, said, f"mend the source, or pattern under {self._table(one)}")
+        stray = self._failed(f"references:{one.name}")
+        if self._beyond(stray.rows, one.unseen):
+            said = f"holds values that {one.references} does not in {self._of(stray.rows)} rows"
+            said += f", {percent(one.unseen)} may be" if one.unseen else ""
+            self._add(one, "references", stray, said, f"bring {one.references} up to date, or mend the source")
         self._constant(one)
 
     def once(self, once: Once, repeated: Failed) -> None:
@@ -224,16 +239,8 @@ class _Judge:
             low, high = (limit(side) for side in one.expected)
             said = f"is outside its usual range [{low}, {high}] in {self._of(unusual.rows)} rows{self._reach(one)}"
             fix = f"look at the source, or widen expected under {self._table(one)}"
-            self._add(one, "expected", unusual, said, fix, severity="warn")
-        unlike = self._failed(f"pattern:{one.name}")
-        if unlike.rows:
-            said = f"does not match {one.pattern} in {self._of(unlike.rows)} rows"
-            self._add(one, "pattern", unlike, said, f"mend the source, or pattern under {self._table(one)}")
-        stray = self._failed(f"references:{one.name}")
-        if self._beyond(stray.rows, one.unseen):
-            said = f"holds values that {one.references} does not in {self._of(stray.rows)} rows"
-            said += f", {percent(one.unseen)} may be" if one.unseen else ""
-            self._add(one, "references", stray, said, f"bring {one.references} up to date, or mend the source")
+            severity: Severity = "note" if one.severity == "note" else "warn"
+            self._add(one, "expected", unusual, said, fix, severity=severity)
         unseen = self._failed(f"categories:{one.name}")
         if unseen.rows:
             self._unseen(one, unseen)

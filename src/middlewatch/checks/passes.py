@@ -15,7 +15,7 @@ from middlewatch import plots, profiles, tables
 from middlewatch.findings import Finding, passed
 from middlewatch.pictures import facts_of
 from middlewatch.profiles import Profile
-from middlewatch.schema import Schema
+from middlewatch.schema import Schema, Table
 
 from .facts import facts
 from .judge import findings
@@ -90,11 +90,13 @@ def check(
 
     Times without a zone are read in `zone`; `now` is what the newest event's age is measured from. `rules` are own
     Python functions; tables that columns reference are relative to `base`; `sample` rows are kept in the profile for
-    pictures. Without `profile` only the tests are made, at a third of the cost: nothing that is about a column's
-    distribution (constant, days, shift). A bad table is a Report, not an exception;
+    pictures. Without `profile` only the tests are made, at a third of the cost, unless one of them needs it.
+
+    A bad table is a Report, not an exception;
     raises TableError where it cannot be read, ConfigError where a rule of the schema is none.
     """
     start = perf_counter()
+    profile = profile or reference is not None or schema.table != Table() or any(one.constant for one in schema.columns)
     tested = plan(schema, raw.columns, zone=zone, now=now, rules=rules, base=base)
     spec = profiles.spec_of(schema, predicates=tested.predicates, sample=sample)
     repeats = {one.test: Repeats(one.columns) for one in tested.once}

@@ -12,7 +12,7 @@ import polars as pl
 
 from middlewatch import tables
 from middlewatch.cells import column
-from middlewatch.errors import ConfigError, TableError, nearest
+from middlewatch.errors import ConfigError, TableError, UsageError, nearest
 from middlewatch.findings import Severity
 from middlewatch.profiles import Predicate
 from middlewatch.schema import Column, Rule, Schema
@@ -105,6 +105,10 @@ def plan(
 
     Raises ConfigError for a wrong rule, pattern or reference.
     """
+    strange = next((one for one in rules if not isinstance(one, RowRule)), None)
+    if strange is not None:
+        said = f"{getattr(strange, '__name__', strange)} is no rule"
+        raise UsageError(said, fix='put @mw.rule(columns=["start", "end"]) above the function')
     names = [one.name for one in schema.rules] + [one.name for one in rules]
     twice = next((one for one in names if names.count(one) > 1), None)
     if twice is not None:
@@ -113,7 +117,7 @@ def plan(
     known = {
         one.name: _known(one, schema, base or Path.cwd())
         for one in schema.columns
-        if one.references and one.name in there and one.role != "ignored"
+        if one.references and one.name in there
     }
     tests = list(predicates(schema, now=now, known=known))
     for rule in rules:

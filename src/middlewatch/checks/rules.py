@@ -75,9 +75,9 @@ def load(path: Path) -> tuple[RowRule, ...]:
         raise ConfigError(f"there is no file {path.name}", where=str(path), fix='rules = "rules.py" names own rules')
     try:
         found = runpy.run_path(str(path))
-    except Exception as error:  # the user's own code, whatever it raises
+    except (Exception, SystemExit) as error:  # the user's own code, whatever it raises
         raise ConfigError(f"{path.name} cannot be run", where=_place(error, path), why=_said(error)) from error
-    rules = tuple(one for one in found.values() if isinstance(one, RowRule))
+    rules = tuple({id(one): one for one in found.values() if isinstance(one, RowRule)}.values())
     names = [one.name for one in rules]
     twice = next((one for one in names if names.count(one) > 1), None)
     if twice is not None:
@@ -94,7 +94,7 @@ def broken(rule: RowRule, table: pl.DataFrame) -> pl.Series | str:
         answer = rule.function(table.select(rule.columns))
         if isinstance(answer, pl.Expr):
             answer = table.select(answer.alias(rule.name)).to_series()
-    except Exception as error:  # noqa: BLE001  # the user's own code, whatever it raises
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # the user's own code, whatever it raises
         return f"{_place(error, Path(rule.where))}: {_said(error)}"
     if not isinstance(answer, pl.Series) or answer.dtype != pl.Boolean or answer.len() != table.height:
         kind = f"{answer.len()} of {answer.dtype}" if isinstance(answer, pl.Series) else type(answer).__name__
@@ -102,7 +102,7 @@ def broken(rule: RowRule, table: pl.DataFrame) -> pl.Series | str:
     return ~answer.fill_null(True)
 
 
-def _place(error: Exception, path: Path) -> str:
+def _place(error: BaseException, path: Path) -> str:
     """File and line of the user's code where it failed."""
     if isinstance(error, SyntaxError):
         return f"{path.name}:{error.lineno}"
@@ -111,5 +111,5 @@ def _place(error: Exception, path: Path) -> str:
     return f"{name}:{lines[-1]}" if lines else str(path)
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +20,7 @@ MOST = 4
 NOTES = 4
 COLUMNS = 30
 # What one edit of the schema accepts (see `accepting`).
-ACCEPTED = ("range", "nulls", "categories", "type", "missing", "unique", "constant")
+ACCEPTED = ("range", "nulls", "categories", "type", "constant")
 GITHUB = {"fail": "error", "warn": "warning", "note": "notice"}
 
 
@@ -57,6 +58,8 @@ def check(
 
     from ..errors import UsageError
 
+    if html is not None and not html.lower().endswith((".html", ".htm")):
+        raise UsageError(f"{html} is no page", why="an old file of that name is replaced", fix="--html report.html")
     if format not in (None, "github"):
         raise UsageError(f'there is no format "{format}"', fix="--format github, --json or --html FILE")
     inspection, reference = _inspection(call, source, schema, against, until)
@@ -196,8 +199,9 @@ def _next(report: Report, inspection: Inspection, name: str) -> str:
         )
     first = next(one for one in report.findings if one.severity == "fail")
     if inspection.schema_path and first.column and first.check in ACCEPTED:
-        return f"Next:   middlewatch check {name} --accept {first.check}:{first.column}   (where that is right now)"
-    return f"Next:   middlewatch check {name} --html report.html"
+        change = shlex.quote(f"{first.check}:{first.column}")
+        return f"Next:   middlewatch check {shlex.quote(name)} --accept {change}   (where that is right now)"
+    return f"Next:   middlewatch check {shlex.quote(name)} --html report.html"
 
 
 def _annotations(report: Report, name: str) -> list[str]:

@@ -72,7 +72,7 @@ def _headline(facts: Mapping[str, Any]) -> str:
     failed = sum(1 for one in findings if one["severity"] == "fail")
     warned = sum(1 for one in findings if one["severity"] == "warn")
     if failed:
-        return f'<span class="word fail">FAIL</span> {failed} of the data tests of {rows} failed'
+        return f'<span class="word fail">FAIL</span> {failed} data tests of {rows} failed'
     if warned:
         return f'<span class="word warn">WARN</span> {rows} pass their data tests, {warned} with a warning'
     return f'<span class="word ok">ok</span> {rows} pass their data tests'

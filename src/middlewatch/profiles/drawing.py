@@ -44,8 +44,8 @@ def described(new: ColumnProfile, old: ColumnProfile | None, *, hidden: bool = F
         "rows": new.rows,
         "missing": _share(new.nulls + new.nans, new.rows),
         "distinct": new.distinct(),
-        "mean": _finite(new.mean) if numbers else None,
-        "median": _finite(new.quantile(0.5)) if numbers and new.n else None,
+        "mean": _finite(new.mean) if numbers and not hidden else None,
+        "median": _finite(new.quantile(0.5)) if numbers and new.n and not hidden else None,
         "min": None if hidden else _plain(new.lowest),
         "max": None if hidden else _plain(new.highest),
         "then": None,
@@ -54,7 +54,7 @@ def described(new: ColumnProfile, old: ColumnProfile | None, *, hidden: bool = F
         facts["then"] = {
             "missing": _share(old.nulls + old.nans, old.rows),
             "distinct": old.distinct(),
-            "mean": _finite(old.mean) if numbers and old.kind == new.kind else None,
+            "mean": _finite(old.mean) if numbers and old.kind == new.kind and not hidden else None,
         }
     if hidden:
         return facts

@@ -184,7 +184,7 @@ class _Reader:
     def _keys(self, tables: Any, names: Sequence[str]) -> tuple[Key, ...]:
         if not isinstance(tables, list):
             raise self._wrong(("keys",), "keys are a list of tables", "write [[keys]] before each key")
-        keys = []
+        keys: list[Key] = []
         for table in tables:
             self._known(self._table(table, ("keys",)), _KEY_KEYS, ("keys",))
             facts = {key: self._value(("keys", key), value) for key, value in table.items()}
@@ -193,6 +193,12 @@ class _Reader:
             unknown = next((one for one in facts["columns"] if one not in names), None)
             if unknown is not None:
                 raise self._wrong(("keys", "columns"), f'"{unknown}" is none of the columns', nearest(unknown, names))
+            if len(set(facts["columns"])) != len(facts["columns"]) or any(
+                set(facts["columns"]) == set(one.columns) for one in keys
+            ):
+                raise self._wrong(
+                    ("keys", "columns"), "a key names a column twice, or is there twice", "name each once"
+                )
             keys.append(Key(**facts))
         return tuple(keys)
 
