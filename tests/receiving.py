@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP
 
 from middlewatch.incidents import Incident
 from middlewatch.project import Project
@@ -147,15 +147,19 @@ class Mailbox:
 def smtp_receiver() -> Iterator[Mailbox]:
     """An SMTP server on a free port of this machine."""
     box = Mailbox()
-    controller = Controller(box, hostname="127.0.0.1", port=0)
-    controller.start()
+    loop = asyncio.new_event_loop()
+    served = loop.run_until_complete(loop.create_server(lambda: SMTP(box), "127.0.0.1", 0))
+    box.port = served.sockets[0].getsockname()[1]
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
     try:
-        server = controller.server
-        assert isinstance(server, asyncio.Server)
-        box.port = server.sockets[0].getsockname()[1]
         yield box
     finally:
-        controller.stop()
+        loop.call_soon_threadsafe(served.close)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.run_until_complete(served.wait_closed())
+        loop.close()
 
 
 def make_site(root: Path, *, alerts: str = 'to = ["env:HOOK"]', more: str = "", store: str = "") -> Project:

@@ -69,7 +69,7 @@ def test_an_incident_is_told_once_and_signed(tmp_path: Path, hook: Receiver, clo
     assert facts["incident"]["title"].startswith("distance distribution 3.1 x")
     lines = facts["text"].splitlines()
     assert lines[0] == facts["title"]
-    assert lines[0].startswith("PAGE delay incident 1: distance distribution")
+    assert lines[0].startswith("PAGE delay incident 1: mean prediction 0.21 -> 0.34, distance")
     assert len(lines[0]) <= 110
     assert "EFFECT   mean prediction 0.21 -> 0.34" in lines
     assert "LINK     https://ml.example.com/i/1" in lines

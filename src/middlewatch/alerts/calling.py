@@ -45,6 +45,8 @@ def call(url: str, *, method: str, headers: Mapping[str, str], body: bytes = b""
             connection.request(method, path, body=body or None, headers=dict(headers))
             answer = connection.getresponse()
             answer.read(_READ)
+            if late.is_set():  # an end in the middle of the headers reads like the end of them
+                raise TimeoutError
             return answer.status
         except (OSError, http.client.HTTPException) as error:
             if late.is_set():

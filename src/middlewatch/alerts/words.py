@@ -54,6 +54,12 @@ def line(text: str, most: int = LINE) -> str:
     return flat if len(flat) <= most else flat[: most - 3].rstrip() + "..."
 
 
+def headline(one: Incident) -> str:
+    """The incident's title with what became of predictions in front: a phone may cut off the rest."""
+    moved, _, mean = one.title.rpartition("; mean prediction ")
+    return f"mean prediction {mean}, {moved}" if moved else one.title
+
+
 def state_word(one: Incident, kind: str) -> str:
     """The word a message begins with: PAGE and TICKET ask for something, the others only tell."""
     return {"resolved": "OK", "acknowledged": "ACK", "silenced": "SILENCED"}.get(kind) or one.severity.upper()
@@ -71,7 +77,7 @@ def incident(project: Project, change: Change, *, now: datetime) -> Said:
     following = _next(one, change.kind, why, flag)
     means = [float(day["score"]["mean"]) for day in days if day.get("score")]
     words = _WORDS[change.kind]
-    about = why["detail"] if change.kind == "cause" else one.title
+    about = why["detail"] if change.kind == "cause" else headline(one)
     first = f"{state_word(one, change.kind)} {model} incident {one.n}{words}: {about}"
     lines = [
         line(first, FIRST_LINE),
@@ -83,9 +89,7 @@ def incident(project: Project, change: Change, *, now: datetime) -> Said:
         f"SCORE    {spark(means)}  mean prediction of {count(len(means), 'day')}, {min(means):.3g} to {max(means):.3g}"
         if len(means) > 1
         else "",
-        f"ROLLBACK {line(why['rollback'] or f'not tried yet: middlewatch rollback --dry-run{flag} tells')}"
-        if one.active
-        else "",
+        f"ROLLBACK {line(why['rollback'] or _untried(project, model, flag))}" if one.active else "",
         _provisional(days),
         f"RUNBOOK  {runbook}" if runbook else "",
         f"LINK     {address}" if address else "",
@@ -120,7 +124,7 @@ def storm(project: Project, changes: Sequence[Change], *, recent: int) -> Said:
     ]
     for one in severe[:LISTED]:
         said = f"{state_word(one.incident, one.kind)} {one.model} incident {one.incident.n}{_WORDS[one.kind]}: "
-        lines.append("  " + line(said + one.incident.title, 160))
+        lines.append("  " + line(said + headline(one.incident), 160))
     if len(severe) > LISTED:
         lines.append(f"  and {len(severe) - LISTED} more")
     lines.append(
@@ -226,6 +230,12 @@ def _cause(one: Incident, why: Mapping[str, Any], flag: str) -> str:
     if one.why:
         return "none of the known kinds; what moved stands above"
     return f"not looked for yet: middlewatch why {one.n}{flag}"
+
+
+def _untried(project: Project, model: str, flag: str) -> str:
+    if project.journal(model).previous() is None:
+        return "there is nothing to go back to: no other version was live"
+    return f"not tried yet: middlewatch rollback --dry-run{flag} tells"
 
 
 def _by(one: Incident, kind: str) -> tuple[str, str]:

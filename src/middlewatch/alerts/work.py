@@ -7,6 +7,7 @@ taken up by the next run.
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import middlewatch.alerts.words as words
 import middlewatch.outbox as queueing
 from middlewatch import runs
+from middlewatch.errors import MiddlewatchError
 from middlewatch.incidents import Incident
 from middlewatch.outbox import Message, Outbox, Queued
 from middlewatch.times import iso
@@ -91,6 +93,8 @@ def _diagnose(project: Project, name: str, started: datetime, clock: Clock) -> N
     for one in fresh[:DIAGNOSED]:
         try:
             why.diagnose(project, name, incident=one.n, now=clock())
+        except MiddlewatchError as error:
+            print(f"middlewatch: the cause of incident {one.n} of {name} is not known: {error.what}", file=sys.stderr)
         except Exception:  # noqa: BLE001 - an alarm without its cause goes out; one that does not is worse
             traceback.print_exc()
 
@@ -293,7 +297,7 @@ def _learning(project: Project, outbox: Outbox, claims: Claims, began: Began, na
         project,
         name,
         learnt=learnt,
-        history=int(judged.get("history") or 0),
+        history=int(judged.get("history") or 0) + 1,
         provisional=bool(judged.get("provisional")),
     )
     return _queue(outbox, claims, _plain(project, word, "learnt" if learnt else "learning", said, began, now), now)
