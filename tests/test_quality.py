@@ -31,6 +31,8 @@ from middlewatch.retention import expire_log
 from middlewatch.schema import Column, Schema
 from middlewatch.status import status
 from middlewatch.store import Store
+from middlewatch.web import home
+from middlewatch.web.http import Request
 
 FIRST = date(2013, 1, 1)
 ROWS = 150
@@ -340,6 +342,16 @@ def test_labels_a_week_late_open_an_incident_that_names_the_effect(site: Site) -
     assert now.quality["estimate"] > now.quality["value"] + 0.2
     assert "if only the inputs changed" in now.quality["note"]
 
+    shown = home.facts(site.project, Request(method="GET", path="/"), moment(84))
+    tile = shown["numbers"][3]
+    assert (tile["name"], tile["value"], tile["word"]) == ("Quality", now.quality["value"], "below usual")
+    assert "100\u00a0% of outcomes arrived" in tile["unit"]
+    assert "if only the inputs changed" in tile["unit"]
+    assert [one["value"] for one in shown["errs"]["slices"]] == ["AA"]
+    page = home.page(site.project, Request(method="GET", path="/"), moment(84)).body.decode()
+    assert "Where it errs most" in page
+    assert incident.title.replace("->", "→") in page
+
     # Nothing new: nothing is written. Then the labels prove to have been wrong, and the incident is taken back.
     held = site.project.store.list("")
     assert site.judge(84).quality == []
@@ -392,7 +404,11 @@ def test_late_outcomes_amend_a_window_and_few_are_not_judged(site: Site) -> None
     assert [one["labelled"] for one in site.judge(40).quality] == [150]
     assert site.facts(39)["labelled"] == ROWS
     names = [one for one in site.project.store.list("delay/windows/2013-02-09") if "quality" in one]
-    assert len(names) == 3
+    assert len(names) == 2, "the newest and the one before it"
+    assert names[-1].endswith("quality-0003.json")
+    held = site.project.store.list("")
+    assert site.judge(40).quality == []
+    assert site.project.store.list("") == held, "labels that were looked at stay known"
     # Late predictions whose outcomes came before them belong to a new revision of their window.
     more = rows(39, count=180).tail(30)
     assert site.label(more).unmatched > 0

@@ -194,11 +194,17 @@ class Windows:
         return number
 
     def put_quality(self, day: date, facts: Mapping[str, Any], *, durable: bool = True) -> int:
-        """Keep what the outcomes of a day say so far, as a new revision; returns its number."""
-        number = 1 + _last(self._names(day), _QUALITY)
+        """Keep what the outcomes of a day say so far, as a new revision; returns its number.
+
+        Outcomes that trickle in make many: but the newest and the one before it, for who has just listed, they go.
+        """
+        standing = sorted(int(match[1]) for name in self._names(day) if (match := _QUALITY.fullmatch(name)))
+        number = 1 + max(standing, default=0)
         data = msgspec.json.encode({"schema": 1, **facts})
         while not self.store.put_new(f"{self._folder(day)}quality-{number:04d}.json", data, durable=durable):
             number += 1
+        for old in standing[:-1]:
+            self.store.delete(f"{self._folder(day)}quality-{old:04d}.json")
         return number
 
     def expire(self, before: date) -> int:

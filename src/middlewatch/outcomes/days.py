@@ -1,8 +1,8 @@
 """Days whose outcomes are new, each measured from the log: the facts that are stored as `quality-0001.json`.
 
 A day is measured when its window is new or changed, or when a label came that belongs to one of its predictions.
-What a stored object says of: `of` the window's revision, `files` the label objects that were looked at since the
-one before it (named once, as log files are in a window). Labels in a server's spool are looked at every time.
+What a stored object says of: `of` the window's revision, `files` the label objects that were looked at (each named by
+one day only, as log files are in a window). Labels in a server's spool are looked at every time.
 """
 
 from __future__ import annotations
@@ -64,18 +64,21 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Days measured anew (`facts` by day, oldest first), and the label objects that were looked at for them."""
+    """Days measured anew (`facts` by day, oldest first), names of the label objects that were looked at for them, and
+    of all that there are.
+    """
 
-    facts: dict[date, Facts]
-    files: list[str]
+    facts: dict[date, Facts] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)
+    kept: frozenset[str] = frozenset()
 
 
 def measure(project: Project, name: str, stored: Stored, *, rebuild: bool = False) -> Measured:
     """Facts of every day whose outcomes or window are new; days that say what is stored are left out."""
     store, spool = project.store, project.spool(name)
     schema = project.schema(name)
-    kept = labels.files(store, name)
-    fresh = {labels.name_of(key) for key in kept} - stored.files
+    kept = frozenset(labels.name_of(key) for key in labels.files(store, name))
+    fresh = kept - stored.files
     logged = {day: one for day, one in stored.summaries.items() if one["source"] == "log"}
     stale = {
         day
@@ -87,7 +90,7 @@ def measure(project: Project, name: str, stored: Stored, *, rebuild: bool = Fals
     wanted = sorted(stale | (hit & logged.keys()))
     curve = _curve(schema, stored)
     if not any_labels and curve is None:
-        return Measured({}, [])  # nothing is known, and nothing can be expected
+        return Measured()  # nothing is known, and nothing can be expected
     found: dict[date, Facts] = {}
     for chunk in _chunks(wanted, logged):
         rows = _joined(project, name, schema, chunk) if any_labels else {}
@@ -98,7 +101,7 @@ def measure(project: Project, name: str, stored: Stored, *, rebuild: bool = Fals
             facts = _facts(project, name, schema, day, logged[day], part, curve)
             if rebuild or _plain(facts) != _plain(stored.quality.get(day, {})):
                 found[day] = facts
-    return Measured(found, sorted(fresh))
+    return Measured(found, sorted(fresh), kept)
 
 
 def _was_training(stored: Stored, day: date) -> bool:

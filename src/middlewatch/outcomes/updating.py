@@ -65,10 +65,12 @@ def update(
     keeper = Keeper(project, name, now=now)
     verdicts = _judge(project, units, changed, keeper, budget=budget * BUDGET_SHARE)
     windows = project.windows(name)
-    files = found.files
+    fresh = set(found.files)
     for day, facts in found.facts.items():
-        windows.put_quality(day, written(facts, now=iso(now), files=files, judged=verdicts.get(day)))
-        files = []  # named once
+        # Named once; what the revision before named stays named, while it is there.
+        names = sorted(fresh | (set(stored.quality.get(day, {}).get("files", ())) & found.kept))
+        windows.put_quality(day, written(facts, now=iso(now), files=names, judged=verdicts.get(day)))
+        fresh = set()
     judged = [one for day, one in sorted(verdicts.items()) if one is not None]
     return Updated(days=list(found.facts), windows=judged, incidents=sorted(keeper.touched))
 
