@@ -134,7 +134,7 @@ def test_the_receiver_of_the_docs_tells_ours_from_others(tmp_path: Path, hook: R
     assert ours(b"body", both, "old")
     assert ours(b"body", both, "new")
     assert not ours(b"body", alerts.sign(b"body", "new", now=datetime.now(UTC) - timedelta(minutes=6)), "new")
-    for wrong in ("", "t=1", "v1=ab", "t=x,v1=ab", "nonsense"):
+    for wrong in ("", "t=1", "v1=ab", "t=x,v1=ab", "t=²,v1=ab", f"t={time.time():.0f},v1=é", "nonsense"):
         assert not ours(b"body", wrong, "new")
 
 
