@@ -44,12 +44,13 @@ def observe(
     """Typed rows and their predictions as observations, without `mw.id`: the log gives ids of its own.
 
     Event time is the column `time`, else the schema's, else `received`, for rows without one too. Private columns
-    are left out.
+    are left out, a private key too: hashing one takes the server's secret.
     """
     when = time or schema.time
     now = pl.lit(received, dtype=MOMENT)
     event = pl.coalesce(pl.col(when).cast(MOMENT), now) if when and when in rows.columns else now
-    key = pl.col(schema.key).cast(pl.String) if schema.key in rows.columns else pl.lit(None, dtype=pl.String)
+    open_ = schema.key is not None and schema.key in rows.columns and schema.column(schema.key).private is None
+    key = pl.col(str(schema.key)).cast(pl.String) if open_ else pl.lit(None, dtype=pl.String)
     inputs = [one.name for one in schema.features if one.name in rows.columns and one.private is None]
     return rows.select(
         *inputs,
