@@ -206,6 +206,7 @@ class Watch:
         self._cut_at = 0
         self._counts: list[dict[str, Ints | None]] = []
         self._freshness: list[Mapping[Key, float]] = []
+        self._partners: dict[str, tuple[int, tuple[float, float, str] | None]] = {}
 
     def copy(self) -> Watch:
         """A second Watch with the same past; what one learns later the other does not know."""
@@ -322,7 +323,7 @@ class Watch:
                     found[name, "scattered"] = _Signal.of(one.scattered, calm, one.rows, rising=True)
             if one.n < MIN_ROWS or name in PREDICTION:
                 continue
-            if (tie := _tie(one, known)) is not None:
+            if (tie := _tie(one, self._partner(name, known))) is not None:
                 found[name, "tie"] = tie
             if one.wholes is not None:
                 usual = _ratio((it.wholes or 0, it.n) for it in known)
@@ -343,6 +344,13 @@ class Watch:
                 floor = max(rate(FLOOR_LATTICE, 0.0, n), FLOOR_RATE)
                 found[name, channel] = _Signal.of(now, usual, n, rising=True, floor=floor)
         return found
+
+    def _partner(self, name: str, known: Sequence[Facts]) -> tuple[float, float, str] | None:
+        """The same for every look before the next step."""
+        held = self._partners.get(name)
+        if held is None or held[0] != self._steps:
+            held = self._partners[name] = (self._steps, _partner(known))
+        return held[1]
 
     def _shape(self, name: str, one: Facts) -> float | None:
         made = self._cuts.get(name)
@@ -428,8 +436,8 @@ class Watch:
         return float(median(same)) if len(same) >= 4 else None
 
 
-def _tie(one: Facts, known: Sequence[Facts]) -> _Signal | None:
-    """The association with the best partner, the one whose weakest of the usual windows is strongest."""
+def _partner(known: Sequence[Facts]) -> tuple[float, float, str] | None:
+    """The best partner, the one whose weakest association of the usual windows is strongest: weakest, mean, name."""
     steady: dict[str, list[float]] = {}
     for past in known:
         for partner, strength in past.ties.items():
@@ -439,6 +447,11 @@ def _tie(one: Facts, known: Sequence[Facts]) -> _Signal | None:
         usual = sum(strengths) / len(strengths)
         if len(strengths) >= max(MIN_REFERENCE, len(known) // 2) and usual >= TIE and min(strengths) >= STEADY * usual:
             best = max(best or (0.0, 0.0, ""), (min(strengths), usual, partner))
+    return best
+
+
+def _tie(one: Facts, best: tuple[float, float, str] | None) -> _Signal | None:
+    """The association with the best partner."""
     if best is None or best[2] not in one.ties or one.sampled < MIN_ROWS:
         return None
     now = one.ties[best[2]]
