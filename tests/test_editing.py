@@ -166,3 +166,14 @@ def test_after_accepting_everything_any_table_passes(rows: list[dict[str, Any]])
     text, _ = accepted(frame, "all")
     assert ok(frame, text)
     assert all(comment in text for comment in COMMENTS)
+
+
+def test_each_comment_stays_with_the_block_it_stands_above() -> None:
+    text = TEXT.replace("[columns.shop]", "# doubt: is it personal?\n[columns.shop]")
+    gone = edited(text, [Edit("price", "remove")], where="m")
+    assert "# ask Ada" not in gone
+    assert "# doubt: is it personal?\n[columns.shop]   # where it was sold" in gone
+    renamed = edited(text, [Edit("price", "rename", value="prices")], where="m")
+    assert renamed == text.replace("[columns.price]", "[columns.prices]")
+    last = edited(text, [Edit("seats", "remove")], where="m")
+    assert Schema.parse(last, where="m").names == ("price", "shop", "id")

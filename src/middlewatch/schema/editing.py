@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
@@ -12,7 +13,7 @@ from tomlkit.exceptions import TOMLKitError
 from middlewatch.errors import ConfigError
 
 from .columns import Column, Table
-from .writing import toml, written
+from .writing import toml, toml_key, written
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +59,8 @@ def edited(text: str, edits: Sequence[Edit], *, where: str) -> str:
             continue
         if columns is None or edit.column not in columns:
             raise ConfigError(f"{where} has no [columns.{edit.column}]", where=where)
-        if edit.act == "remove":
-            columns.remove(edit.column)
-        elif edit.act == "rename":
-            _rename(file, edit)
+        if edit.act in ("remove", "rename"):
+            file = tomlkit.parse(_moved(tomlkit.dumps(file), edit, where))
             columns = file["columns"]
         else:
             _set(columns[edit.column], edit)
@@ -85,14 +84,36 @@ def _set(block: Any, edit: Edit) -> None:
             block.remove("guessed")
 
 
-def _rename(file: Any, edit: Edit) -> None:
-    columns = file["columns"]
-    block = columns[edit.column]
-    columns.remove(edit.column)
-    columns.append(edit.value, block)
+_HEADER: Final = re.compile(r"\[{1,2}[^\[\]]+\]{1,2}\s*(#.*)?")
+
+
+def _moved(text: str, edit: Edit, where: str) -> str:
+    """The text without a column's block, or with its header renamed: line by line, so that each comment stays with
+    the block that it stands above.
+    """
+    lines = text.split("\n")
+    old = f"[columns.{toml_key(edit.column)}]"
+    at = next((number for number, line in enumerate(lines) if line.startswith(old)), None)
+    if at is None:
+        fix = f"write its header as {old}, or edit it by hand"
+        raise ConfigError(f"{where} has [columns.{edit.column}] in another way of writing", where=where, fix=fix)
+    if edit.act == "remove":
+        following = (number for number in range(at + 1, len(lines)) if _HEADER.fullmatch(lines[number]))
+        end = next(following, len(lines))
+        return "\n".join(lines[: _above(lines, at)] + lines[_above(lines, end) if end < len(lines) else end :])
+    lines[at] = f"[columns.{toml_key(edit.value)}]" + lines[at].removeprefix(old)
+    file = tomlkit.parse("\n".join(lines))
     for role in ("target", "time", "key"):
         if file.get("model", {}).get(role) == edit.column:
             file["model"][role] = edit.value
+    return tomlkit.dumps(file)
+
+
+def _above(lines: Sequence[str], at: int) -> int:
+    """Where the comments begin that stand right above a line."""
+    while at and lines[at - 1].startswith("#"):
+        at -= 1
+    return at
 
 
 def _block(column: Column) -> list[str]:
