@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import middlewatch as mw
 from middlewatch import checks, library, tables
-from middlewatch.errors import UsageError
+from middlewatch.errors import TableError, UsageError
 from middlewatch.inspection import Inspection
 from middlewatch.schema import Column, Key, Schema
 from test_cli import Run, run  # noqa: F401  # the fixture
@@ -268,3 +268,9 @@ def test_a_strangers_messy_file_gets_useful_answers(
     assert started.code == 0
     doubts = {one["column"] for one in json.loads(started.out)["doubts"]}
     assert {"Temp", "Station", "Date"} <= doubts
+
+
+def test_a_column_with_a_name_of_ours_is_not_lost() -> None:
+    frame = pl.DataFrame({"mw.row": [7, 8], "x": [1, 2]})
+    with pytest.raises(TableError, match="reserved name"):
+        mw.split(frame, Schema(name="m", columns=(Column(name="x", kind="whole"),)))

@@ -375,3 +375,14 @@ def test_what_is_no_rule_is_said(tmp_path: Path) -> None:
     (tmp_path / "rules.py").write_text("raise SystemExit(3)\n")
     with pytest.raises(ConfigError, match="cannot be run"):
         checks.load(tmp_path / "rules.py")
+
+
+def test_order_and_nulls_of_the_same_rows_are_told_together() -> None:
+    """The second look at the rows begins anew: what the first ended with is no row before."""
+    hit = (ROW % 50 == 9) & (ROW > 0)
+    frame = FRAME.with_columns(
+        pl.when(hit).then(pl.lit(START - timedelta(days=1))).otherwise("at").alias("at"),
+        pl.when(~hit).then("temp").alias("temp"),
+    )
+    report = check(frame, schema(table=Table(ordered=True)))
+    assert set(report.together[0][0]) == {"order:at", "nulls:temp"}

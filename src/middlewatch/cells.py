@@ -7,8 +7,11 @@ the caller and never silently turned into a missing value.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import polars as pl
 
+Texts = TypeVar("Texts", pl.Series, pl.Expr)
 DTYPES: dict[str, pl.DataType] = {
     "number": pl.Float64(),
     "whole": pl.Int64(),
@@ -66,8 +69,15 @@ def canonical(values: pl.Series, kind: str, missing: tuple[str, ...]) -> bool:
         return False
     if kind not in ("category", "text") or values.null_count() == values.len():
         return True
-    # Cells of white space alone are missing. They sort below "!", or among the spaces beyond ASCII.
-    return not (values < "!").any() and not (values >= "\x80").any()
+    return not perhaps_blank(values).any()
+
+
+def perhaps_blank(texts: Texts) -> Texts:
+    """Marks every cell of white space alone, which is missing, and some others: a look that costs next to nothing.
+
+    White space sorts below "!", or lies beyond ASCII.
+    """
+    return (texts < "!") | (texts >= "\x80")
 
 
 def column(name: str) -> pl.Expr:

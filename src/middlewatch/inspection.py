@@ -152,8 +152,9 @@ class _Parts:
 
     def close(self) -> list[str]:
         """The files; one without rows, for its columns, where there was none."""
-        if self.held or (not self.files and self.empty is not None):
-            self.held = self.held or [self.empty] if self.empty is not None else self.held
+        if not self.held and not self.files and self.empty is not None:
+            self.held = [self.empty]
+        if self.held:
             self._write()
         return self.files
 

@@ -139,7 +139,7 @@ def check(
 
 
 def split(table: Any, schema: Any, *, rules: Sequence[RowRule] = (), zone: str = "UTC") -> tuple[Any, Any]:
-    """The good rows and the bad ones of a frame or file, in the kind of frame that was given (polars for a file).
+    """The good rows and the bad ones of a frame or file: pandas, polars or pyarrow as it was given, else polars.
 
     Bad rows have `mw.row` and `mw.reasons`, a list such as `["range: temp"]`; every row is in one of the two.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -47,6 +47,10 @@ class Plan:
     # Own rules that cannot be judged, and why.
     unjudged: dict[str, str] = field(default_factory=dict)
     _last: datetime | None = None
+
+    def again(self) -> Plan:
+        """The same plan for another pass, from the first row."""
+        return replace(self, _last=None)
 
     def ready(self, raw: pl.DataFrame) -> pl.DataFrame:
         """The typed batch with all that its tests read: marks of unparsed cells, broken own rules, the order."""

@@ -9,6 +9,7 @@ import polars as pl
 
 from middlewatch import tables
 from middlewatch.cells import column
+from middlewatch.errors import TableError
 
 from .plan import Plan
 
@@ -28,8 +29,12 @@ def split(raw: tables.Raw, tested: Plan, repeated: Mapping[str, pl.Series]) -> I
 
     Bad is a row that breaks a test that fails, unless a share of rows may; `repeated` are the rows that repeat an
     earlier one (`Report.repeated`). `mw.row` is the 0-based row in the table, `mw.reasons` a list such as
-    `["range: temp", "unique: id"]`.
+    `["range: temp", "unique: id"]`. Raises TableError where the table has a column of one of these names.
     """
+    taken = next((one for one in (ROW, REASONS) if one in raw.columns), None)
+    if taken is not None:
+        why = "rows that are set aside get a column of that name"
+        raise TableError(f'the column "{taken}" has a reserved name', where=raw.source, why=why, fix="rename it")
     row = 0
     for batch in tables.batches(raw.frame):
         ready = tested.ready(batch)

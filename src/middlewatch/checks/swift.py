@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from middlewatch import tables
-from middlewatch.cells import DTYPES, column
+from middlewatch.cells import DTYPES, column, perhaps_blank
 from middlewatch.profiles import Failed, Profile
 
 from .plan import Plan
@@ -26,9 +26,8 @@ def clean(raw: tables.Raw, tested: Plan, dtypes: Mapping[str, pl.DataType]) -> P
     there = {*dtypes, *(MASK + one.name for one in columns)}
     asked = [one for one in tested.predicates if there.issuperset(one.expr.meta.root_names())]
     sums = [one.expr.fill_null(False).sum().alias(one.name) for one in asked]
-    # Cells of white space alone are missing; they sort below "!", or among the spaces beyond ASCII.
     texts = [column(one.name) for one in columns if one.kind in ("category", "text")]
-    blank = pl.any_horizontal(((one < "!") | (one >= "\x80")).any() for one in texts) if texts else pl.lit(False)
+    blank = pl.any_horizontal(perhaps_blank(one).any() for one in texts) if texts else pl.lit(False)
     marked = raw.frame.with_columns(pl.lit(False).alias(MASK + one.name) for one in columns)
     with tables.reading(raw.source):
         counted = marked.select(pl.len().alias("mw.rows"), blank.alias("mw.blank"), *sums).collect(engine="streaming")

@@ -29,6 +29,7 @@ def together(raw: tables.Raw, tested: Plan, profile: Profile, findings: Sequence
     if not wanted:
         return ()
     tests = [one for one in tested.predicates if one.name in wanted]
+    tested = tested.again()
     prints: dict[str, int] = dict.fromkeys(wanted, 0)
     for batch in tables.batches(raw.frame):
         ready = tested.ready(batch)

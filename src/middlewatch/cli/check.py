@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 MOST = 4
 NOTES = 4
 COLUMNS = 30
-# What one edit of the schema accepts (see `accepting`).
-ACCEPTED = ("range", "nulls", "categories", "type", "constant")
+# What one edit of the schema always accepts (see `accepting`); stray cells of another type it may not.
+ACCEPTED = ("range", "nulls", "categories", "constant")
 GITHUB = {"fail": "error", "warn": "warning", "note": "notice"}
 
 

@@ -71,8 +71,8 @@ class Reading:
     """One channel of one window.
 
     `value` now, the `worst` of the last 90 windows, `score` = log(value / worst), `lasting` the lower
-    score of this window and the last, both against the windows before the two. `now` and `usual` are plain
-    shares where the channel is about one (nulls, novel values, ...), else None.
+    score of this window and the last, both against the windows before the two. `now` and `usual` are what the
+    channel is about, where that is one number: a share (nulls, novel values, ...), a mean, an association, else None.
     """
 
     column: str
@@ -140,7 +140,7 @@ class Verdict:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Facts that must not page: they were not in the measurement of the alarm line."""
+        """What a reader should know of the window, alarm or not."""
         if not self.usual_rows or 1 / UNUSUAL_VOLUME <= self.rows / self.usual_rows <= UNUSUAL_VOLUME:
             return ()
         return (f"{self.rows} rows, usually {self.usual_rows:.0f} on this weekday",)
