@@ -337,3 +337,18 @@ def test_a_burst_that_ends_is_no_second_alarm() -> None:
     tomorrow = START + timedelta(days=81)
     assert null(watch.look(tomorrow, day(0))).height < 0
     assert null(watch.look(tomorrow, day(45))).lasting > 0
+
+
+# --------------------------------------------------------------------------- lengths of windows
+
+
+def test_a_month_of_alarms_is_the_same_whatever_the_windows_are() -> None:
+    assert shift.DAY.alarms(2, 90) == pytest.approx(6)
+    assert shift.WEEK.alarms(2, 30) == pytest.approx(shift.DAY.alarms(2, 210))
+
+
+def test_bins_are_made_anew_by_the_calendar() -> None:
+    for length, days in ((shift.DAY, 28), (shift.WEEK, 196)):
+        periods = [length.period(START + timedelta(at)) for at in range(3 * days)]
+        changes = [at for at in range(1, len(periods)) if periods[at] != periods[at - 1]]
+        assert changes[1] - changes[0] == days

@@ -71,14 +71,14 @@ class Run:
         self.active = {one.n: one for one in self.incidents.active() if OUTCOMES not in one.columns}
         self.touched: set[int] = set()
         self.done: list[dict[str, Any]] = []
-        weekly = project.config.monitor.window == "week"
+        length = shift.LENGTHS[project.config.monitor.window]
         budget = project.config.monitor.alarms_per_month / max(live_models(project.store), 1)
         entries = project.journal(name).entries()
         last = {one.version: one for one in entries if one.channel == "live" and one.action in ("promote", "rollback")}
         self.forced = {version: one for version, one in last.items() if one.facts.get("forced") and one.previous}
         self.latest = next((one.version for one in reversed(units) if one.version), "")
         versions = {one.version or self.latest for one in pending}
-        self.watches = {one: Watch(budget=budget, days=7 if weekly else 1) for one in sorted(versions)}
+        self.watches = {one: Watch(budget=budget, length=length) for one in sorted(versions)}
         # The past as it stood before each open incident: what "it lasts" is held against.
         self.frozen: dict[int, _Before] = {}
         self.previous: Mapping[str, Watch] = {}

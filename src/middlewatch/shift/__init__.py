@@ -31,13 +31,16 @@ from .channels import (
     rate,
     shape,
 )
+from .length import DAY, LENGTHS, WEEK, Length
 from .watch import FIRM, HISTORY, LEARN, MIN_REFERENCE, RECUT, REFERENCE, Reading, Verdict, Watch
 
 __all__ = [
+    "DAY",
     "FIRM",
     "HISTORY",
     "LABEL",
     "LEARN",
+    "LENGTHS",
     "MIN_REFERENCE",
     "MIN_ROWS",
     "PREDICTION",
@@ -45,8 +48,10 @@ __all__ = [
     "REFERENCE",
     "SAMPLE",
     "SCORE",
+    "WEEK",
     "Cut",
     "Facts",
+    "Length",
     "Reading",
     "Verdict",
     "Watch",

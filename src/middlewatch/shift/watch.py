@@ -38,19 +38,19 @@ from .channels import (
     shape,
     widen,
 )
+from .length import DAY, Length
 
 Key = tuple[str, str]
 State = Literal["learning", "provisional", "judged"]
 
-REFERENCE = 28
-REFERENCE_WEEKS = 8
-HISTORY = 90
-RECUT = 28
+REFERENCE = DAY.reference
+HISTORY = DAY.history
+RECUT = DAY.recut
 # Below these a channel, a score or an alarm would say more about luck than about the data.
 MIN_REFERENCE = 7
 MIN_VALUES = 7
-LEARN = 14
-FIRM = 60
+LEARN = DAY.learn
+FIRM = DAY.firm
 # Values never seen are expected at most this often.
 NOVEL = 0.001
 # With this share of new numbers on usual days a column is not on a lattice. Fewer than the floor are no news, in
@@ -183,14 +183,13 @@ class _Heights:
 class Watch:
     """The past windows of one model, as much as judging the next one needs.
 
-    `budget` is the number of alarms a month this model may spend, `days` the length of a window. Windows
-    come in order of time; marked-bad ones are not given at all.
+    `budget` is the number of alarms a month this model may spend, `length` that of its windows. They come in order
+    of time; marked-bad ones are not given at all.
     """
 
-    def __init__(self, *, budget: float, days: int = 1) -> None:
+    def __init__(self, *, budget: float, length: Length = DAY) -> None:
         self.budget = budget
-        self.days = days
-        self.reference = REFERENCE if days == 1 else REFERENCE_WEEKS
+        self.length = length
         self._windows: list[Mapping[str, Facts]] = []
         # Values of the last windows, a row each, a column for every channel ever met; -1 where it said nothing.
         self._places: dict[Key, int] = {}
@@ -228,12 +227,12 @@ class Watch:
         readings = self._readings(signals)
         m = max((one.score for one in readings), default=None)
         p = max((one.lasting for one in readings), default=None)
-        k = self.budget / 2 * len(self._highest) * self.days / 30
+        k = self.length.alarms(self.budget / 2, len(self._highest))
         m_line = p_line = None
-        if len(self._highest) >= LEARN:
+        if len(self._highest) >= self.length.learn:
             m_line = alarm_line(peaks([one for one, _ in self._highest], APART), k)
             p_line = alarm_line(peaks([one for _, one in self._highest], APART), k)
-        state: State = "learning" if m_line is None else "provisional" if len(self) < FIRM else "judged"
+        state: State = "learning" if m_line is None else "provisional" if len(self) < self.length.firm else "judged"
         return Verdict(
             start=start,
             rows=_rows(facts),
@@ -258,14 +257,14 @@ class Watch:
             heights = self._heights(signals)
             if heights.keys:
                 highest = (float(heights.score.max()), float(heights.lasting.max()))
-                self._highest = [*self._highest, highest][-HISTORY:]
+                self._highest = [*self._highest, highest][-self.length.history :]
             self._learn({key: signal.value for key, signal in signals.items()})
             self._sides = {key: signal.side for key, signal in signals.items()}
-        self._freshness = [*self._freshness, fresh][-self.reference :]
-        self._windows = [*self._windows, facts][-HISTORY:]
-        self._rows = [*self._rows, (start, _rows(facts))][-(FIRM + HISTORY) :]
+        self._freshness = [*self._freshness, fresh][-self.length.reference :]
+        self._windows = [*self._windows, facts][-self.length.history :]
+        self._rows = [*self._rows, (start, _rows(facts))][-(self.length.firm + self.length.history) :]
         self._steps += 1
-        self._counts = [*self._counts, self._count(facts)][-self.reference :]
+        self._counts = [*self._counts, self._count(facts)][-self.length.reference :]
         for name, one in facts.items():
             if (wider := widen(self._seen.get(name), one)) is not None:
                 self._seen[name] = wider
@@ -280,9 +279,9 @@ class Watch:
         """
         if len(self._windows) < MIN_REFERENCE:
             return
-        period = start.toordinal() // (RECUT * self.days)
+        period = self.length.period(start)
         names = {name for window in self._windows for name in window}
-        if period == self._period and (len(self) >= FIRM or len(self) - self._cut_at < MIN_REFERENCE):
+        if period == self._period and (len(self) >= self.length.firm or len(self) - self._cut_at < MIN_REFERENCE):
             names -= set(self._cuts)
         else:
             self._period, self._cut_at = period, len(self)
@@ -293,7 +292,7 @@ class Watch:
         }
         if made:
             self._cuts |= made
-            self._counts = [self._count(window) for window in self._windows[-self.reference :]]
+            self._counts = [self._count(window) for window in self._windows[-self.length.reference :]]
 
     def _count(self, facts: Mapping[str, Facts]) -> dict[str, Ints | None]:
         return {name: self._cuts[name].count(one) for name, one in facts.items() if name in self._cuts}
@@ -301,7 +300,7 @@ class Watch:
     def _signals(self, facts: Mapping[str, Facts], fresh: Mapping[Key, float]) -> dict[Key, _Signal]:
         """What every channel of every column says of a window."""
         found: dict[Key, _Signal] = {}
-        past = self._windows[-self.reference :]
+        past = self._windows[-self.length.reference :]
         for name, one in facts.items():
             known = [window[name] for window in past if name in window]
             if len(known) < MIN_REFERENCE:
@@ -376,8 +375,9 @@ class Watch:
         fresh = [key for key in values if key not in self._places]
         if fresh:
             self._places |= {key: len(self._places) + at for at, key in enumerate(fresh)}
-        grown = np.full((min(len(self._values), HISTORY - 1) + 1, len(self._places)), -1.0)
-        grown[:-1, : self._values.shape[1]] = self._values[-(HISTORY - 1) :]
+        kept = self.length.history - 1
+        grown = np.full((min(len(self._values), kept) + 1, len(self._places)), -1.0)
+        grown[:-1, : self._values.shape[1]] = self._values[-kept:]
         for key, value in values.items():
             grown[-1, self._places[key]] = value
         self._values = grown
