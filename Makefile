@@ -25,8 +25,11 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench-data bench-limits bench-serve bench-drift bench-quality bench-faults: bench-%: $(READY)
+bench-data bench-limits bench-serve bench-quality bench-faults: bench-%: $(READY)
 	$(BIN)/python bench/$*.py
+
+bench-drift: $(READY)
+	$(BIN)/python bench/drift
 
 # Hashes, no registry addresses: the same packages from whichever index the machine is set up for.
 lock:
