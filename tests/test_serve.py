@@ -186,7 +186,7 @@ def _memory(server: Server) -> int:
 
 def test_slow_clients_are_given_up(tmp_path: Path) -> None:
     ready(tmp_path, {"delay": "binary"})
-    quick = "from middlewatch.serve import app; app.BODY_SECONDS, app._SWEEP = 0.5, 0.1"
+    quick = "from middlewatch.serve import protocol; protocol.REQUEST_SECONDS = 0.5"
     with serving(tmp_path, before=quick) as (server, client):
         address = server.url.removeprefix("http://").split(":")
         with socket.create_connection((address[0], int(address[1]))) as raw:
@@ -198,10 +198,23 @@ def test_slow_clients_are_given_up(tmp_path: Path) -> None:
             assert answer.startswith(b"HTTP/1.1 408")
         with socket.create_connection((address[0], int(address[1]))) as raw:
             raw.sendall(b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+        for begun, answered in ((b"", b""), (b"POST /predict HT", b"HTTP/1.1 408"),
+                                (b"PUT /predict HTTP/1.1\r\ncontent-length: 9\r\n\r\n", b"HTTP/1.1 405"),
+                                (b"POST /labels HTTP/1.1\r\ncontent-length: 9\r\n\r\n{", b"HTTP/1.1 408")):  # fmt: skip
+            with socket.create_connection((address[0], int(address[1]))) as raw:
+                raw.settimeout(10)
+                raw.sendall(begun)
+                answer = _until_closed(raw)
+                assert answer.startswith(answered)
+                assert answer.count(b"HTTP/1.1") == bool(answered)
         assert client.predict(bodies(1)[0])["version"] == "v1"
         text = client.ask("GET", "/metrics")[1]["text"]
-        assert 'version="",code="408"} 1' in text
+        assert 'version="",code="408"} 3' in text
         assert "Traceback" not in server.log()
+
+
+def _until_closed(raw: socket.socket) -> bytes:
+    return b"".join(iter(lambda: raw.recv(4096), b""))
 
 
 def test_fuzzed_bodies_never_break_the_server(tmp_path: Path) -> None:

@@ -6,17 +6,17 @@ import asyncio
 import json
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import notes
 from ..errors import MiddlewatchError, NotFound, OutOfReach, RequestRefused, UsageError, nearest
 from ..times import parse_time
 from . import openapi
-from .keys import Keys, presented
+from .keys import Key, Keys, presented
 from .live import Live
-from .scorer import Scorer
+from .scorer import Answer, Scorer
 from .sync import GroupCommit
 
 __all__ = ["App", "HttpError"]
@@ -25,12 +25,11 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Headers = Iterable[tuple[bytes, bytes]]
 Page = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LARGEST_BODY = 1 << 20
 LARGEST_HEADERS = 32 << 10
-BODY_SECONDS = 30.0
-_SWEEP = 5.0
 _DISCARDED = 64 << 20  # a larger body than this is not read to its end: the connection is closed instead
 _JSON = (b"content-type", b"application/json")
 _TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
@@ -52,6 +51,14 @@ class Gone(Exception):
     """The client went away before its request was whole."""
 
 
+class _Admitted(NamedTuple):
+    """What the headers say: the body's length (-1: not said), who asks, what the key shown opens."""
+
+    length: int
+    caller: str
+    scopes: frozenset[str]
+
+
 class App:
     """The server's ASGI callable.
 
@@ -71,9 +78,10 @@ class App:
             self._predict["/predict"] = names[0]
         self._labels = {f"{path.removesuffix('predict')}labels": name for path, name in self._predict.items()}
         self._callers: dict[bytes, str] = {}
-        self._bodies = _Bodies()
         durable = live.project.config.serve.durability == "power"
         self._commit = GroupCommit() if durable else None
+        # An answer that waits for the disk cannot be given at once.
+        self.quick_routes = {} if durable else {path.encode(): name for path, name in self._predict.items()}
 
     def close(self) -> None:
         if self._commit is not None:
@@ -94,13 +102,33 @@ class App:
 
     # ------------------------------------------------------------------ predictions
 
+    def quick(self, path: bytes, headers: Headers, body: bytes) -> Answer | None:
+        """The short way of a prediction (see `protocol`): its answer, or None for all that is not a plain 200."""
+        received, started = time.time_ns() // 1000, time.perf_counter()
+        model = self.quick_routes[path]
+        scorer = self._live.scorers.get(model)
+        if scorer is None:
+            return None
+        try:
+            caller = self._admitted(headers, "predict").caller
+            answer = scorer.answer(body, caller=caller, received=received)
+        except Exception:  # noqa: BLE001 - nothing was logged or answered: the long way finds the words
+            return None
+        self._metrics.predicted(model, scorer.version, answer.rows)
+        self._metrics.request("/models/{name}/predict", model, scorer.version, 200, time.perf_counter() - started)
+        return answer
+
+    def closed(self, code: int) -> None:
+        """Count a connection that was closed with an answer before there was a whole request."""
+        self._metrics.request("", "", "", code, 0.0)
+
     async def _predicted(self, model: str, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         received = time.time_ns() // 1000
         started, caller, version, body = time.perf_counter(), "", "", b""
         scorer: Scorer | None = None
         try:
-            length, caller = self._admitted(scope, "predict")
-            body = await self._bodies.read(receive, length)
+            length, caller, _ = self._admitted(scope["headers"], "predict")
+            body = await _body(receive, length)
             started = time.perf_counter()
             scorer = self._live.scorers.get(model)
             if scorer is None:
@@ -134,11 +162,11 @@ class App:
             traceback.print_exception(error)
         return _status(error), ident
 
-    def _admitted(self, scope: Scope, needed: str) -> tuple[int, str]:
-        """Look at the headers once: body length (-1: not said) and caller. Raises HttpError for who may not."""
+    def _admitted(self, headers: Headers, needed: str) -> _Admitted:
+        """Look at the headers once. Raises HttpError for what they do not allow."""
         length, size = -1, 0
         api_key = authorization = said = agent = encoding = b""
-        for name, value in scope["headers"]:
+        for name, value in headers:
             size += len(name) + len(value)
             if name == b"content-length":
                 length = int(value)
@@ -158,26 +186,26 @@ class App:
             )
         if encoding not in (b"", b"identity"):
             raise HttpError(415, "the body is compressed", fix="send it as it is, without content-encoding")
-        name = ""
+        key = None
         if self._keys and (api_key or authorization):
-            name = self._opened(api_key, authorization, needed, scope)
+            key = self._opened(api_key, authorization, needed)
         elif not self._is_open:
             raise _unauthorised("this server asks for an API key")
         if length > LARGEST_BODY:
             closing = {b"connection": b"close"} if length > _DISCARDED else {}
             raise _too_large(closing)
-        return length, name or self._caller(said or agent.partition(b" ")[0])
+        caller = (key.name if key else "") or self._caller(said or agent.partition(b" ")[0])
+        return _Admitted(length, caller, key.scopes if key else frozenset())
 
-    def _opened(self, api_key: bytes, authorization: bytes, needed: str, scope: Scope) -> str:
+    def _opened(self, api_key: bytes, authorization: bytes, needed: str) -> Key | None:
         key = self._keys.find(presented(authorization, api_key))
         if key is None:
             if self._is_open:
-                return ""
+                return None
             raise _unauthorised("this API key is not known here")
-        scope["middlewatch.scopes"] = key.scopes
         if needed not in key.scopes and not self._is_open:
             raise HttpError(403, f'this API key has no scope "{needed}"', fix="use a key that has it")
-        return key.name
+        return key
 
     def _caller(self, header: bytes) -> str:
         """A caller's name as it is logged: 64 printable characters."""
@@ -201,7 +229,7 @@ class App:
             else:
                 # A page's POST is checked by the page: it alone knows what the button does.
                 needed = "admin" if path == "/events" else "predict" if path in self._labels else "read"
-                length, _ = self._admitted(scope, needed)
+                length, _, scope["middlewatch.scopes"] = self._admitted(scope["headers"], needed)
             if path in _GET or path in self._predict or path in self._labels or path == "/events":
                 shown = "/models/{name}/predict" if path in self._predict else "/models/{name}/labels"
                 route = shown if path in self._predict or path in self._labels else path
@@ -228,11 +256,11 @@ class App:
                 405, f"{path} is asked by {allowed[0]}, not {method}", headers={b"allow": ", ".join(allowed).encode()}
             )
         if path == "/events":
-            noted = await self._event(await self._bodies.read(receive, length))
+            noted = await self._event(await _body(receive, length))
             await _send(send, 201, json.dumps({"schema": 1, **noted}).encode(), _JSON)
             return 201
         if path in self._labels:
-            facts = await self._labelled(self._labels[path], await self._bodies.read(receive, length))
+            facts = await self._labelled(self._labels[path], await _body(receive, length))
             await _send(send, 200, json.dumps(facts).encode(), _JSON)
             return 200
         if path == "/livez":
@@ -303,50 +331,12 @@ async def _lifespan(receive: Receive, send: Send) -> None:
             return
 
 
-class _Bodies:
-    """Reads bodies, and gives up on clients that do not send theirs.
-
-    A timer for each request would cost more than reading most bodies: one sweep every few seconds looks for tasks
-    that have waited too long.
-    """
-
-    def __init__(self) -> None:
-        self._since: dict[asyncio.Task[Any], float] = {}
-        self._given_up: set[asyncio.Task[Any]] = set()
-        self._sweeping = False
-
-    async def read(self, receive: Receive, length: int) -> bytes:
-        """The whole body. Raises HttpError for one that is too large or too slow, Gone where the client went away."""
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("a body is read outside of a task")
-        if not self._sweeping:
-            self._sweeping = True
-            asyncio.get_running_loop().call_later(_SWEEP, self._sweep)
-        self._since[task] = time.monotonic()
-        try:
-            message = await receive()
-            if message["type"] == "http.request" and not message.get("more_body"):
-                return bytes(message["body"])
-            return await _parts(message, receive, length)
-        except asyncio.CancelledError:
-            if task not in self._given_up:
-                raise
-            self._given_up.discard(task)
-            task.uncancel()
-            raise HttpError(408, "the request's body did not come", headers={b"connection": b"close"}) from None
-        finally:
-            del self._since[task]
-
-    def _sweep(self) -> None:
-        latest = time.monotonic() - BODY_SECONDS
-        for task, since in list(self._since.items()):
-            if since < latest:
-                self._given_up.add(task)
-                task.cancel()
-        self._sweeping = bool(self._since)
-        if self._sweeping:
-            asyncio.get_running_loop().call_later(_SWEEP, self._sweep)
+async def _body(receive: Receive, length: int) -> bytes:
+    """The whole body. Raises HttpError for a large one, Gone where the client went away or was given up."""
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body"):
+        return bytes(message["body"])
+    return await _parts(message, receive, length)
 
 
 async def _parts(message: Message, receive: Receive, length: int) -> bytes:

@@ -7,6 +7,8 @@ Parquet. On SIGTERM or SIGINT nothing new is accepted, what is under way is answ
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 import os
 import re
@@ -34,6 +36,7 @@ from .courier import Courier
 from .keys import MAKE_ONE, Keys, is_loopback
 from .live import Live
 from .metrics import Metrics
+from .protocol import give_up_late, protocol_of
 
 __all__ = ["Stop", "answer_on", "live_of", "make_app", "serve", "stop_signals", "who_may"]
 
@@ -42,6 +45,7 @@ Announce = Callable[[dict[str, Any]], None]
 
 _DRAIN = 15
 _BACKLOG = 2048
+KEEP_ALIVE = 75  # longer than the 60 s that proxies keep an idle connection, so that they close first
 
 
 def serve(
@@ -161,9 +165,16 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._ready = ready
 
+    async def on_tick(self, counter: int) -> bool:
+        if counter % 10 == 0:  # uvicorn ticks ten times a second
+            give_up_late(self.server_state.connections, asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            gc.collect()
+            gc.freeze()  # what was loaded stays: a collection while answering need not look at it
             self._ready()
 
     @contextmanager
@@ -176,13 +187,13 @@ def answer_on(app: App, listening: socket.socket, ready: Callable[[], None], sto
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=protocol_of(app),
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_keep_alive=75,
+        timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=_DRAIN,
         backlog=_BACKLOG,
     )
