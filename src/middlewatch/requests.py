@@ -30,7 +30,7 @@ from .errors import ConfigError, RequestRefused, UsageError, nearest
 if TYPE_CHECKING:
     from .schema import Schema
 
-__all__ = ["BodyType", "Field", "Request", "decode_values", "fields_of", "moment", "reader"]
+__all__ = ["Body", "BodyType", "Field", "Request", "decode_values", "fields_of", "moment", "reader"]
 
 Body = bytes | msgspec.Raw
 

@@ -46,6 +46,12 @@ def _text(value: Any, known: Setting) -> str:
     return value
 
 
+def _prefix(value: Any, known: Setting) -> str:
+    if value != "" and not (isinstance(value, str) and re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value)):
+        raise Wrong('the beginning of a path, such as "/delay"')
+    return str(value)
+
+
 def _choice(value: Any, known: Setting) -> str:
     if value not in known.choices:
         fix = nearest(str(value), known.choices)
@@ -184,6 +190,7 @@ def _web(value: Any, known: Setting) -> str:
 READERS: Final[Mapping[str, Callable[[Any, Setting], Any]]] = {
     "text": _text,
     "choice": _choice,
+    "path prefix": _prefix,
     "number": _number,
     "whole number": _whole,
     "duration": _duration,

@@ -152,6 +152,12 @@ class Serve:
         choices=("process", "power"),
     )
     keys: str = _setting("secret", "env:MIDDLEWATCH_KEYS", "the variable that holds the API keys")
+    access_log: str = _setting(
+        "choice", "off", "a JSON line a request on stderr, without bodies", choices=("off", "json")
+    )
+    root_path: str = _setting(
+        "path prefix", "", "where a proxy shows the API, whether it takes the prefix off or not", example="/delay"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

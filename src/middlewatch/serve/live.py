@@ -63,7 +63,7 @@ class Live:
         self._secret = (secret(PRIVATE_KEY) or "").encode() or None
         durable = project.config.serve.durability == "power"
         server = f"{host}-{token}"
-        ids = Ids(token)
+        self.ids = ids = Ids(token)
         self.journalists = {
             name: Journalist(
                 Spool(project.spool(name), server=server, durable=durable),

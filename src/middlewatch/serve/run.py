@@ -30,7 +30,8 @@ from ..config import secret
 from ..errors import ConfigError, OutOfReach, UsageError
 from ..predictions import new_token
 from ..project import Project
-from .app import App, Page
+from .app import App
+from .asgi import Page
 from .convert import Converter
 from .courier import Courier
 from .keys import MAKE_ONE, Keys, is_loopback

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import tzinfo
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ import msgspec
 
 from ..errors import MiddlewatchError, OutOfReach, RequestRefused, UsageError
 from ..predictions import Record, Refusal, frame_of, new_id
-from ..requests import BodyType, Request
+from ..requests import Body, BodyType, Request
 from ..spool import Head, Spool
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Answer(msgspec.Struct, gc=False):
 class ItemRefused(RequestRefused):
     """Item `index` (from 0) of a list broke the schema: none of the list was answered."""
 
-    def __init__(self, error: RequestRefused | UsageError, index: int) -> None:
+    def __init__(self, error: RequestRefused | UsageError, index: int, body: Body) -> None:
         facts = error.to_dict()
         super().__init__(
             f"item {index} of the list: {error.what}",
@@ -54,6 +54,7 @@ class ItemRefused(RequestRefused):
             fix=error.fix,
         )
         self.index = index
+        self.body = bytes(body)
 
     def to_dict(self) -> dict[str, str]:
         return {**super().to_dict(), "index": str(self.index)}
@@ -129,6 +130,7 @@ class Scorer:
     ) -> None:
         self.version = version.version
         self.model = version.model
+        self.schema = version.schema
         self.journalist = journalist
         self.body_type = BodyType(version.schema, version.encoding.names, zone=zone, secret=secret)
         self._row = predictor.row
@@ -136,7 +138,7 @@ class Scorer:
         self._read = self.body_type.read
         self._log = journalist.log
         self._next_id = journalist.ids.next
-        self._classes = version.classes if version.outputs > 1 else ()
+        self.classes = version.classes if version.outputs > 1 else ()
         head = {
             "model": self.model,
             "version": self.version,
@@ -146,7 +148,7 @@ class Scorer:
         }
         self._head = Head(**head, stream="log")  # type: ignore[arg-type]
         self._refused_head = Head(**head, stream="refused")  # type: ignore[arg-type]
-        names = [msgspec.json.encode(one).decode() for one in self._classes]
+        names = [msgspec.json.encode(one).decode() for one in self.classes]
         self._class_names = names
         self._tail = f',"model":{msgspec.json.encode(self.model).decode()},"version":"{self.version}","id":"'
 
@@ -158,14 +160,28 @@ class Scorer:
         """
         if body[:1] != b"{" and body.lstrip()[:1] == b"[":
             return self._answer_list(body, caller, received)
-        text, record = self._predict(self._read(body), caller, received)
+        record = self._predict(self._read(body), caller, received)
         self._log.append(self._head, frame_of(record), received=received)
-        return Answer(text.encode(), record.id, 1)
+        return Answer(self._text(record).encode(), record.id, 1)
+
+    def score(self, bodies: Sequence[Body], *, caller: str, received: int) -> list[Record]:
+        """Predict for some objects and log them, all or none; raises as `answer`."""
+        requests = []
+        for index, one in enumerate(bodies):
+            try:
+                requests.append(self._read(one))
+            except (RequestRefused, UsageError) as error:
+                raise ItemRefused(error, index, one) from None
+        records = [self._predict(request, caller, received) for request in requests]
+        if records:
+            frames = b"".join(frame_of(record) for record in records)
+            self._log.append(self._head, frames, received=received, records=len(records))
+        return records
 
     def refused(self, error: MiddlewatchError, body: bytes, *, caller: str, received: int) -> str:
         """Keep a refused body as evidence, within bounds. Returns the request's id."""
         if isinstance(error, ItemRefused):
-            body = bytes(_ROWS.decode(body)[error.index])
+            body = error.body
         facts = error.to_dict()
 
         def make(ident: str) -> Refusal:
@@ -183,24 +199,20 @@ class Scorer:
 
         return self.journalist.refuse(self._refused_head, make, received)
 
-    def _predict(self, request: Request, caller: str, received: int) -> tuple[str, Record]:
+    def _predict(self, request: Request, caller: str, received: int) -> Record:
         started = time.perf_counter_ns()
         score = self._row(self._encode(request.inputs))
-        label, scores, more = None, None, ""
+        label, scores = None, None
         if isinstance(score, list):
             scores = score
             score = max(scores)
-            place = scores.index(score)
-            label = self._classes[place]
-            pairs = ",".join(f"{name}:{value!r}" for name, value in zip(self._class_names, scores, strict=True))
-            more = f',"label":{self._class_names[place]},"probabilities":{{{pairs}}}'
+            label = self.classes[scores.index(score)]
         if not math.isfinite(score):
             raise MiddlewatchError(
                 f"{self.version} of {self.model} gave {score} for this request", fix="middlewatch versions"
             )
-        ident = self._next_id(received)
-        record = Record(
-            id=ident,
+        return Record(
+            id=self._next_id(received),
             time=received if request.time is None else request.time,
             received=received,
             caller=caller,
@@ -211,7 +223,15 @@ class Scorer:
             latency_us=(time.perf_counter_ns() - started) / 1000,
             raw=bytes(request.raw),
         )
-        return f'{{"score":{score!r}{more}{self._tail}{ident}"}}', record
+
+    def _text(self, record: Record) -> str:
+        """The JSON of one prediction."""
+        more = ""
+        if record.scores is not None and record.label is not None:
+            pairs = ",".join(f"{name}:{value!r}" for name, value in zip(self._class_names, record.scores, strict=True))
+            place = self.classes.index(record.label)
+            more = f',"label":{self._class_names[place]},"probabilities":{{{pairs}}}'
+        return f'{{"score":{record.score!r}{more}{self._tail}{record.id}"}}'
 
     def _answer_list(self, body: bytes, caller: str, received: int) -> Answer:
         try:
@@ -220,16 +240,7 @@ class Scorer:
             raise UsageError(
                 "the body is not JSON", why=str(error), fix="send an object or a list of objects"
             ) from None
-        requests = []
-        for index, one in enumerate(bodies):
-            try:
-                requests.append(self._read(one))
-            except (RequestRefused, UsageError) as error:
-                raise ItemRefused(error, index) from None
-        done = [self._predict(request, caller, received) for request in requests]
-        if done:
-            frames = b"".join(frame_of(record) for _, record in done)
-            self._log.append(self._head, frames, received=received, records=len(done))
-        answers = ",".join(text for text, _ in done)
-        ident = done[0][1].id if done else self._next_id(received)
-        return Answer(f'{{"predictions":[{answers}]}}'.encode(), ident, len(done))
+        records = self.score(bodies, caller=caller, received=received)
+        answers = ",".join(self._text(one) for one in records)
+        ident = records[0].id if records else self._next_id(received)
+        return Answer(f'{{"predictions":[{answers}]}}'.encode(), ident, len(records))
