@@ -35,6 +35,7 @@ from middlewatch.profiles import (
     profile_stream,
 )
 from middlewatch.profiles.column import EXACT
+from middlewatch.profiles.table import FORMAT
 
 SPEC = ProfileSpec(
     columns=(
@@ -151,7 +152,9 @@ def test_groups_are_the_profiles_of_their_rows(rows: list[tuple[Any, ...]], hour
         assert_same(found, profile(whole.filter(pl.col("hour") == hour), spec))
 
 
-def test_groups_of_many_values_give_up_exactness_alone() -> None:
+@pytest.mark.parametrize("large", [1, 10**9], ids=["group by group", "all at once"])
+def test_groups_of_many_values_give_up_exactness_alone(large: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("middlewatch.profiles.table.LARGE", large)
     crowded = EXACT + 1
     frame = pl.DataFrame(
         {
@@ -167,6 +170,9 @@ def test_groups_of_many_values_give_up_exactness_alone() -> None:
     assert groups["b"].columns["x"].top(1) == [(2.0, 2)]
     for day, found in groups.items():
         assert_same(found, profile(frame.filter(pl.col("day") == day), spec))
+        small = found.to_bytes(small=True)
+        assert len(small) < len(found.to_bytes()) or found.rows < 10
+        assert_same(Profile.from_bytes(small), found)
     both = groups["a"] + groups["b"]
     assert both.columns["c"].counts() == {"c7": 1, "v": 2}
     assert_same(both, profile(frame.head(crowded + 3), spec), neighbours=False)
@@ -474,7 +480,7 @@ def test_any_float_is_stored_exactly(values: list[float]) -> None:
 def test_a_newer_format_and_torn_bytes_are_refused_with_words() -> None:
     data = profile(pl.DataFrame({"x": [1.0]}), ProfileSpec((ColumnSpec("x", "number"),))).to_bytes()
     with pytest.raises(StoreError, match="newer Middlewatch") as caught:
-        Profile.from_bytes(data[:3] + bytes([data[3] + 1]) + data[4:])
+        Profile.from_bytes(data[:3] + bytes([FORMAT + 1]) + data[4:])
     assert "pip install" in caught.value.fix
     for torn in (b"", b"PAR1", data[:-4], data[:4] + zlib.compress(msgspec.msgpack.encode([1]))):
         with pytest.raises(StoreError):

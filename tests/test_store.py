@@ -26,7 +26,7 @@ import pytest
 
 from middlewatch.errors import ConfigError, NotFound, OutOfReach, StoreError, UsageError
 from middlewatch.journal import Journal
-from middlewatch.store import Store
+from middlewatch.store import LAYOUT, Store
 
 
 @pytest.fixture(params=["folder", "memory://"])
@@ -118,19 +118,34 @@ def test_keys_that_cannot_be(store: Store, key: str) -> None:
 def test_probe_describes_the_store_once(store: Store) -> None:
     store.probe()
     store.probe()
-    assert json.loads(store.get("_store.json")) == {"layout": 1, "create_only": True}
+    assert json.loads(store.get("_store.json")) == {"layout": LAYOUT, "create_only": True}
+    store.mark()
     assert store.list("") == ["_store.json"]
 
 
 @pytest.mark.parametrize(
     ("marker", "said"),
-    [(b'{"layout": 2}', "layout 2"), (b"torn", "cannot be read"), (b"[]", "cannot be read")],
+    [(b'{"layout": 99}', "layout 99"), (b"torn", "cannot be read"), (b"[]", "cannot be read")],
 )
 def test_a_newer_or_foreign_layout_is_refused(store: Store, marker: bytes, said: str) -> None:
     store.put_new("_store.json", marker)
     with pytest.raises(StoreError, match=said) as caught:
         store.probe()
     assert caught.value.fix
+
+
+def test_an_older_layout_is_marked_when_it_is_first_written_anew(store: Store) -> None:
+    store.put_new("_store.json", b'{"layout": 1, "create_only": true}')
+    store.probe()
+    assert store.list("") == ["_store.json"]  # who only reads changes nothing
+    store.mark()
+    store.mark()
+    assert store.list("_layouts") == [f"_layouts/{one:04d}.json" for one in range(2, LAYOUT + 1)]
+    store.probe()
+    store.put_new(f"_layouts/{LAYOUT + 1:04d}.json", b"{}")
+    with pytest.raises(StoreError, match=f"layout {LAYOUT + 1}, this Middlewatch knows up to {LAYOUT}") as caught:
+        store.probe()
+    assert caught.value.fix == "pip install --upgrade middlewatch"
 
 
 # -- races and kills

@@ -1,13 +1,13 @@
-"""From logged rows to windows: every finished day whose rows are not yet in a window, or changed since.
+"""From logged rows to windows: every finished day whose rows are not yet in a window, or that has more of them now.
 
-A day is made anew, as a further revision, when rows of it came late. What a window holds is told by a digest of
-its rows' ids, so that the same rows, read from a segment or from the store, never make two revisions.
+A day is made anew, as a further revision, when rows of it came late: then only that day is read again. The log only
+grows until it expires, so how many rows a day has tells whether its window holds them all; a day of which the log
+has fewer than its window is past its retention, and its window stays.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from . import predictions
-from .profiles import hash_ids, spec_of
+from .profiles import spec_of
 from .times import day_bounds, iso
 from .windows import Cut, Windows, cut
 
 if TYPE_CHECKING:
+    from .predictions import Live
     from .profiles import ProfileSpec
     from .project import Project
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 CHUNK = 400_000
 # Rows of a day that was not finished at the last run may have been received before the newest row of one that was.
 SLACK = timedelta(days=1)
+# What no window keeps: the requests as they came would be half of all that is read.
+UNREAD = ("mw.raw", "mw.latency_us")
 
 
 @dataclass(slots=True)
@@ -51,17 +54,32 @@ def build(project: Project, name: str, *, until: datetime, now: datetime, rebuil
     schema = project.schema(name)
     spec = spec_of(schema, roles=("feature",), score=True, label=schema.task == "multiclass")
     spool = project.spool(name)
-    seen = predictions.read(
-        project.store, spool, name, since=since, until=None, by="received", columns=["mw.id", "mw.time", "mw.received"]
-    )
+    # Segments are decoded once; one that is converted meanwhile counts as the file that it became.
+    log = _Log(project, name, predictions.live(spool))
+    seen = log.by_day(since=since, by="received")
     turned_away = predictions.read_refused(project.store, spool, name, since=since)
-    days = _finished(project, [*_days(seen, project), *_days(turned_away, project)], until=until, now=now)
-    digests = _digests(seen, project)
-    changed = [day for day in days if rebuild or _differs(project, name, digests, day, known.days.get(day), since)]
-    for chunk in _chunks(changed, seen, project):
-        _put(project, name, windows, spec, chunk, now=now, files=sorted(files - known.files))
+    days = _finished(project, [*seen, *_by_day(turned_away, project)], until=until, now=now)
+    changed = [day for day in days if _differs(log, seen, day, known.days.get(day), since, rebuild=rebuild)]
+    for chunk in _chunks(changed, seen):
+        _put(log, windows, spec, chunk, now=now, files=sorted(files - known.files))
         known.files |= files
     return changed
+
+
+@dataclass(frozen=True, slots=True)
+class _Log:
+    """The log of one model, with the segments that were not in the store when the run began."""
+
+    project: Project
+    name: str
+    live: Sequence[Live]
+
+    def scan(self, *, since: datetime | None, until: datetime | None = None, by: predictions.By) -> pl.LazyFrame:
+        return predictions.scan(self.project.store, self.live, self.name, since=since, until=until, by=by)
+
+    def by_day(self, *, since: datetime | None, until: datetime | None = None, by: predictions.By) -> dict[date, int]:
+        """Rows by local day."""
+        return _counted(self.scan(since=since, until=until, by=by).select("mw.time", "mw.received"), self.project)
 
 
 def _known(windows: Windows) -> _Known:
@@ -86,22 +104,19 @@ def _since(fresh: Iterable[str], known: _Known) -> datetime | None:
     return min([*oldest, known.newest - SLACK])
 
 
-def _times(frame: pl.DataFrame) -> list[str]:
-    return [name for name in ("mw.time", "mw.received") if name in frame.columns]
+def _local_day(project: Project) -> pl.Expr:
+    return pl.coalesce("mw.time", "mw.received").dt.convert_time_zone(str(project.zone)).dt.date()
 
 
-def _event_time(frame: pl.DataFrame) -> pl.Expr:
-    return pl.coalesce(_times(frame))
+def _counted(frame: pl.LazyFrame, project: Project) -> dict[date, int]:
+    counted = frame.group_by(_local_day(project).alias("day")).len().drop_nulls("day").collect()
+    return dict(zip(counted["day"].to_list(), counted["len"].to_list(), strict=True))
 
 
-def _local_day(frame: pl.DataFrame, project: Project) -> pl.Expr:
-    return _event_time(frame).dt.convert_time_zone(str(project.zone)).dt.date()
-
-
-def _days(frame: pl.DataFrame, project: Project) -> list[date]:
-    if not frame.height:
-        return []
-    return [day for day in frame.select(_local_day(frame, project)).to_series().unique().to_list() if day is not None]
+def _by_day(frame: pl.DataFrame, project: Project) -> dict[date, pl.DataFrame]:
+    """Rows by local day."""
+    parts = frame.with_columns(_local_day(project).alias("_day")).partition_by("_day", as_dict=True)
+    return {day: rows for (day,), rows in parts.items() if day is not None}
 
 
 def _finished(project: Project, days: Iterable[date], *, until: datetime, now: datetime) -> list[date]:
@@ -110,89 +125,57 @@ def _finished(project: Project, days: Iterable[date], *, until: datetime, now: d
     return sorted(day for day, end in ends.items() if end <= until and end + grace <= now)
 
 
-def _digest(ids: pl.Series) -> str:
-    """The same for the same set of ids, in any order."""
-    hashes = hash_ids(ids.unique())
-    return f"{hashes.size}-{int(hashes.sum(dtype='uint64')):016x}"
-
-
-def _digests(seen: pl.DataFrame, project: Project) -> dict[date, str]:
-    """The digest of each local day's ids, all days in one pass."""
-    if not seen.height:
-        return {}
-    return {day: _digest(rows["mw.id"]) for day, rows in _by_day(seen.select("mw.id", *_times(seen)), project).items()}
-
-
-def _by_day(frame: pl.DataFrame, project: Project) -> dict[date, pl.DataFrame]:
-    """Rows by local day."""
-    if not frame.height:
-        return {}
-    parts = frame.with_columns(_local_day(frame, project).alias("_day")).partition_by("_day", as_dict=True)
-    return {day: rows for (day,), rows in parts.items()}
-
-
 def _differs(
-    project: Project,
-    name: str,
-    digests: Mapping[date, str],
+    log: _Log,
+    seen: Mapping[date, int],
     day: date,
     held: Mapping[str, Any] | None,
     since: datetime | None,
+    *,
+    rebuild: bool,
 ) -> bool:
-    """Whether the day's rows in the log are other than those of its newest window."""
+    """Whether the log has rows of the day that its newest window lacks."""
     if held is None:
         return True
     received = held.get("received")
     if since is None or (received and datetime.fromisoformat(received[0]) >= since):
-        digest = digests.get(day, _digest(pl.Series([], dtype=pl.String)))
+        rows = seen.get(day, 0)
     else:
-        start, end = day_bounds(day, project.zone)
-        digest = _digest(
-            predictions.read(
-                project.store, project.spool(name), name, since=start, until=end, by="time", columns=["mw.id"]
-            )["mw.id"]
-        )
-    return digest != held.get("digest")
+        start, end = day_bounds(day, log.project.zone)
+        rows = log.by_day(since=start, until=end, by="time").get(day, 0)
+    return rows > held["rows"] or (rebuild and rows == held["rows"])
 
 
-def _chunks(days: list[date], seen: pl.DataFrame, project: Project) -> Iterator[list[date]]:
+def _chunks(days: Sequence[date], sizes: Mapping[date, int]) -> Iterator[list[date]]:
     """Days with no others between them that are read at once, a limited number of rows."""
-    sizes = Counter(seen.select(_local_day(seen, project)).to_series().to_list()) if seen.height else Counter()
     chunk: list[date] = []
+    rows = 0
     for day in days:
-        if chunk and (day - chunk[-1] != timedelta(days=1) or sum(sizes[one] for one in [*chunk, day]) > CHUNK):
+        size = sizes.get(day, 0)
+        if chunk and (day - chunk[-1] != timedelta(days=1) or rows + size > CHUNK):
             yield chunk
-            chunk = []
+            chunk, rows = [], 0
         chunk.append(day)
+        rows += size
     if chunk:
         yield chunk
 
 
 def _put(
-    project: Project,
-    name: str,
-    windows: Windows,
-    spec: ProfileSpec,
-    days: list[date],
-    *,
-    now: datetime,
-    files: list[str],
+    log: _Log, windows: Windows, spec: ProfileSpec, days: Sequence[date], *, now: datetime, files: list[str]
 ) -> None:
     """Write the windows of consecutive days. The new files are named by the first one."""
-    since, until = day_bounds(days[0], project.zone)[0], day_bounds(days[-1], project.zone)[1]
-    spool = project.spool(name)
-    frame = predictions.read(project.store, spool, name, since=since, until=until, by="time")
+    zone = log.project.zone
+    since, until = day_bounds(days[0], zone)[0], day_bounds(days[-1], zone)[1]
+    cuts = cut(log.scan(since=since, until=until, by="time").drop(UNREAD, strict=False).collect(), spec, zone=zone)
     # A refused request is received at or after the time it is about.
-    turned_away = predictions.read_refused(project.store, spool, name, since=since)
-    refused = _refused(project, turned_away, set(days))
-    cuts = cut(frame, spec, zone=project.zone)
-    times = _by_day(frame.select("mw.id", *_times(frame)), project)
+    turned_away = predictions.read_refused(log.project.store, log.project.spool(log.name), log.name, since=since)
+    refused = _by_day(turned_away, log.project)
     for day in days:
-        made = cuts.get(day, Cut(hours={}, sample=frame.clear(), versions={}))
-        facts: dict[str, Any] = {"refused": 0, "refused_why": {}, **refused.get(day, {})}
-        rows = times.get(day, frame.clear())
-        if rows.height:
-            facts["received"] = [iso(rows["mw.received"].min()), iso(rows["mw.received"].max())]  # type: ignore[arg-type]
+        made = cuts.get(day, Cut(hours={}, sample=pl.DataFrame(), versions={}))
+        facts: dict[str, Any] = _refused(refused[day]) if day in refused else {"refused": 0, "refused_why": {}}
+        if made.received is not None:
+            facts["received"] = [iso(one) for one in made.received]
         windows.put(
             day,
             hours=made.hours,
@@ -200,20 +183,13 @@ def _put(
             versions=made.versions,
             source="log",
             now=now,
-            facts={**facts, "digest": _digest(rows["mw.id"]), "files": files},
+            facts={**facts, "files": files},
         )
         files = []
 
 
-def _refused(project: Project, frame: pl.DataFrame, days: set[date]) -> dict[date, dict[str, Any]]:
-    """Refused requests of each day, and the five most frequent reasons."""
-    if not frame.height:
-        return {}
-    found: dict[date, dict[str, Any]] = {}
-    for row in frame.with_columns(_local_day(frame, project).alias("_day")).iter_rows(named=True):
-        if row["_day"] not in days:
-            continue
-        one = found.setdefault(row["_day"], {"refused": 0, "refused_why": Counter()})
-        one["refused"] += 1
-        one["refused_why"][f"{row.get('field') or 'request'}: {row.get('error') or 'refused'}"[:200]] += 1
-    return {day: {**one, "refused_why": dict(one["refused_why"].most_common(5))} for day, one in found.items()}
+def _refused(rows: pl.DataFrame) -> dict[str, Any]:
+    """How many requests were refused, and the five most frequent reasons."""
+    why = pl.format("{}: {}", pl.col("field").fill_null("request"), pl.col("error").fill_null("refused"))
+    counted = rows.select(why.str.slice(0, 200).alias("why"))["why"].value_counts(sort=True, name="rows").head(5)
+    return {"refused": rows.height, "refused_why": dict(counted.iter_rows())}

@@ -42,6 +42,7 @@ __all__ = [
     "Refusal",
     "convert",
     "files",
+    "live",
     "new_id",
     "new_ids",
     "read",
@@ -402,9 +403,18 @@ def _moment(text: str, zone: Any) -> int | None:
 # ------------------------------------------------------------------ the reader
 
 
+Live = tuple[str, "pl.DataFrame"]
+"""Rows of a segment that is not in the store yet, under its ident."""
+
+
+def live(folder: Path | None, stream: Stream = "log") -> list[Live]:
+    """Every segment of a spool folder, decoded: for who scans several times in one run."""
+    return list(_live(folder, stream)) if folder is not None else []
+
+
 def scan(
     store: Store,
-    folder: Path | None,
+    folder: Path | Sequence[Live] | None,
     model: str,
     *,
     since: datetime | None = None,
@@ -416,19 +426,19 @@ def scan(
 ) -> pl.LazyFrame:
     """Logged rows with event time (`by="time"`) or received time in [since, until), in no order.
 
-    `folder` is the spool of this machine: rows not yet in the store. `columns` picks some (unknown ones are left
-    out), `where` filters in polars SQL, `"mw.score" > 0.5 AND temp < 0`. Raises UsageError for a faulty `where`.
+    `folder` is the spool of this machine: rows not yet in the store, or what `live` gave of it. `columns` picks some
+    (unknown ones are left out), `where` filters: `"mw.score" > 0.5 AND temp < 0`. UsageError where that is faulty.
     """
     import polars as pl
 
-    # Segments first: one that is converted meanwhile is then found among the files, and counts there.
-    live = list(_live(folder, stream)) if folder is not None else []
+    # Segments first: one that is converted meanwhile is found among the files, and counts there.
+    waiting = live(folder, stream) if folder is None or isinstance(folder, Path) else folder
     filed = files(store, model, since=since, until=until, by=by, stream=stream)
     # A live segment of which a file exists was converted a moment ago, or its removal was cut short.
-    known = {one.ident for one in files(store, model, stream=stream)} if live else set[str]()
+    known = {one.ident for one in files(store, model, stream=stream)} if waiting else set[str]()
     bound = pl.col(f"mw.{by}")
     parts = [_parquet(store, one) for one in filed]
-    parts += [frame.lazy() for ident, frame in live if ident not in known]
+    parts += [frame.lazy() for ident, frame in waiting if ident not in known]
     if not parts:
         parts = [empty(stream).lazy()]
     frame = pl.concat(parts, how="diagonal_relaxed")

@@ -34,10 +34,15 @@ if TYPE_CHECKING:
 
 __all__ = ["LAYOUT", "Store"]
 
-LAYOUT = 1
-"""The layout this version writes. Older ones are read for ever, newer ones are refused."""
+LAYOUT = 2
+"""The layout this version writes. Older ones are read for ever, newer ones are refused.
+
+1   as it began
+2   a day's Profile in a window is packed smaller (its format 2)
+"""
 
 _MARKER = "_store.json"
+_LAYOUTS = "_layouts"
 _TEMP = ".tmp"
 _STALE_SECONDS = 86_400
 _KEY = re.compile(r"(?:[A-Za-z0-9_=:+@][A-Za-z0-9_.=:+@-]{0,199}/)*[A-Za-z0-9_=:+@][A-Za-z0-9_.=:+@-]{0,199}")
@@ -57,6 +62,8 @@ class Store(ABC):
 
     url: str
     root: Path | None
+    # The newest layout that the store is known to be marked with; a store that was not probed is new.
+    _laid_out = LAYOUT
 
     @staticmethod
     def open(url: str, *, base: Path) -> Store:
@@ -106,6 +113,8 @@ class Store(ABC):
                 why="it is not what Middlewatch writes",
                 fix="point [store] url at a folder of its own, or restore that file from a backup",
             ) from error
+        if isinstance(layout, int) and layout <= LAYOUT and self.exists(_layout_key(LAYOUT + 1)):
+            layout = LAYOUT + 1
         if not isinstance(layout, int) or layout > LAYOUT:
             raise StoreError(
                 f"the store has layout {layout}, this Middlewatch knows up to {LAYOUT}",
@@ -113,6 +122,17 @@ class Store(ABC):
                 why="a newer Middlewatch has written here",
                 fix="pip install --upgrade middlewatch",
             )
+        self._laid_out = layout
+
+    def mark(self) -> None:
+        """Say that this layout is written from now on; before the first object that an older version cannot read.
+
+        What is there stays as it is: `_store.json` names the layout that a store began with, `_layouts/0002.json` and
+        so on each one it was taken to since. An older Middlewatch that looks there stops instead of misreading.
+        """
+        for layout in range(self._laid_out + 1, LAYOUT + 1):
+            self.put_new(_layout_key(layout), json.dumps({"layout": layout}).encode() + b"\n")
+        self._laid_out = LAYOUT
 
     def _try_create_only(self) -> None:
         key = f"_probe/{os.urandom(8).hex()}"
@@ -174,6 +194,10 @@ class Store(ABC):
     @abstractmethod
     def size(self, prefix: str) -> int:
         """Bytes of all objects below the folder `prefix`."""
+
+
+def _layout_key(layout: int) -> str:
+    return f"{_LAYOUTS}/{layout:04d}.json"
 
 
 def _checked(key: str) -> str:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import io
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, tzinfo
@@ -49,12 +48,11 @@ _QUALITY = re.compile(r"quality-(\d{4,})\.json")
 
 @dataclass(frozen=True, slots=True)
 class WindowDay:
-    """One stored day. `profile` is the merge of its hours; `hours` and `sample` are read when asked for."""
+    """One stored day. `profile` is the merge of its hours; all but the summary is read when asked for."""
 
     day: date
     revision: int
     summary: Mapping[str, Any]
-    _day: bytes = field(repr=False)
     _windows: Windows = field(repr=False)
 
     @property
@@ -75,12 +73,12 @@ class WindowDay:
         """The whole day in one Profile, decoded anew at each call."""
         from .profiles import Profile
 
-        return Profile.from_bytes(_unpacked(self._day)[0])
+        return Profile.from_bytes(_unpacked(self._windows._whole(self.day, self.revision))[0])
 
     @property
     def beside(self) -> dict[str, dict[str, Any]]:
         """By column what no merged profile can tell (see `by_column`). Empty in a store of the first layout."""
-        return _unpacked(self._day)[1]
+        return _unpacked(self._windows._whole(self.day, self.revision))[1]
 
     @property
     def hours(self) -> dict[int, Profile]:
@@ -140,7 +138,7 @@ class Windows:
         """Write the day's windows as a new revision and return its number.
 
         `hours` maps local clock hours to Profiles of the inputs and `mw.score`; `facts` are further plain
-        JSON facts for the summary (refused requests, the rows' digest). Training windows never hide logged
+        JSON facts for the summary (refused requests, when rows were received). Training windows never hide logged
         ones: for a day that has logged rows nothing is written and the standing revision is returned.
         """
         from .profiles import merge
@@ -151,7 +149,10 @@ class Windows:
             return standing
         hours = dict(sorted(hours.items()))
         whole = merge(hours.values())
-        packed = msgspec.msgpack.encode({"profile": whole.to_bytes(), "beside": beside(hours.values(), sample)})
+        packed = msgspec.msgpack.encode(
+            {"profile": whole.to_bytes(small=True), "beside": beside(hours.values(), sample)}
+        )
+        self.store.mark()  # a day's Profile is packed as no older layout has it
         revision = standing + 1
         folder = self._folder(day)
         while not self.store.put_new(f"{folder}r{revision:04d}.day", packed, durable=durable):
@@ -303,8 +304,10 @@ class Windows:
         return {day: revision for day, revision in newest.items() if revision}
 
     def _read(self, day: date, revision: int) -> WindowDay:
-        data = self.store.get(f"{self._folder(day)}r{revision:04d}.day")
-        return WindowDay(day, revision, self._summary(day, revision), data, self)
+        return WindowDay(day, revision, self._summary(day, revision), self)
+
+    def _whole(self, day: date, revision: int) -> bytes:
+        return self.store.get(f"{self._folder(day)}r{revision:04d}.day")
 
     def _summary(self, day: date, revision: int) -> dict[str, Any]:
         return self._json(f"{self._folder(day)}r{revision:04d}.json")
@@ -333,11 +336,14 @@ class Windows:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Rows of one local day, ready for `Windows.put`: Profiles by clock hour, a sample, rows by version."""
+    """Rows of one local day, ready for `Windows.put`: Profiles by clock hour, a sample, rows by version, the first and
+    the last time of receipt.
+    """
 
     hours: dict[int, Profile]
     sample: pl.DataFrame
     versions: dict[str, int]
+    received: tuple[datetime, datetime] | None = None
 
 
 def cut(frame: pl.DataFrame, spec: ProfileSpec, *, zone: tzinfo) -> dict[date, Cut]:
@@ -349,28 +355,35 @@ def cut(frame: pl.DataFrame, spec: ProfileSpec, *, zone: tzinfo) -> dict[date, C
 
     from .profiles import lowest, profile_groups
 
-    if not frame.height:
-        return {}
     # In order of time, so that a repeat is the value of the request before.
-    local = pl.col("mw.time").dt.convert_time_zone(str(zone))
-    frame = frame.drop_nulls("mw.time").sort("mw.time", "mw.id").with_columns(local.alias("_local"))
-    days, hour = pl.col("_local").dt.date(), pl.col("_local").dt.hour()
+    frame = frame.drop("mw.raw", strict=False).drop_nulls("mw.time").sort("mw.time", "mw.id")
+    local = frame["mw.time"].dt.convert_time_zone(str(zone))
+    days = local.dt.date()
     # All hours of all days at once: thousands of small profiles cost little more than one.
     hours: dict[date, dict[int, Profile]] = {}
-    for number, one in profile_groups(frame, days.cast(pl.Int64) * 24 + hour.cast(pl.Int64), spec).items():
+    clock = days.cast(pl.Int64) * 24 + local.dt.hour().cast(pl.Int64)
+    for number, one in profile_groups(frame, clock, spec).items():
         day, at = divmod(int(str(number)), 24)
         hours.setdefault(date(1970, 1, 1) + timedelta(days=day), {})[at] = one
-    kept = [name for name in frame.columns if name not in ("_local", "mw.raw")]
     found: dict[date, Cut] = {}
-    for rows in frame.with_columns(days.alias("_day")).partition_by("_day", maintain_order=True):
-        which = rows["_day"][0]
+    begin = 0
+    for which, count in days.value_counts(name="rows").sort(days.name).iter_rows():
+        rows = frame.slice(begin, count)
+        begin += count
         versions = rows["mw.version"].drop_nulls() if "mw.version" in rows.columns else pl.Series([], dtype=pl.String)
+        counted = versions.value_counts(name="rows").sort(versions.name)
         found[which] = Cut(
             hours=hours[which],
-            sample=lowest(rows.select(kept), "mw.id", SAMPLE_ROWS),
-            versions=dict(sorted(Counter(versions.to_list()).items())),
+            sample=lowest(rows, "mw.id", SAMPLE_ROWS),
+            versions=dict(counted.iter_rows()),
+            received=_span(rows["mw.received"]) if "mw.received" in rows.columns else None,
         )
     return found
+
+
+def _span(times: pl.Series) -> tuple[datetime, datetime] | None:
+    low, high = times.min(), times.max()
+    return (low, high) if isinstance(low, datetime) and isinstance(high, datetime) else None
 
 
 def describe(profile: Profile) -> dict[str, Any]:
