@@ -148,7 +148,7 @@ def test_without_a_route_nothing_is_written(tmp_path: Path, clock: Clock) -> Non
     project = make_site(tmp_path)
     assert not alerts.is_set(project)
     open_incident(project, clock())
-    after_monitor(project, "delay", judged=1, started=clock(), clock=clock)
+    after_monitor(project, {"delay": 1}, started=clock(), clock=clock)
     assert project.store.list("_alerts/") == []
     assert not outbox.folder_of(tmp_path).exists()
     assert runs.last(project.store, "delay") == clock()

@@ -282,23 +282,23 @@ def test_the_switch_is_called_when_every_model_was_judged(
     with http_receiver() as receiver:
         monkeypatch.setenv("MIDDLEWATCH_HEARTBEAT", f"{receiver.url}/beat/t0ps3cr3t")
         project = make_site(tmp_path, alerts="to = []", more='[models.churn]\ntarget = "late"\ntask = "binary"\n')
-        after_monitor(project, "delay", judged=1, started=clock(), clock=clock)
+        after_monitor(project, {"delay": 1}, started=clock(), clock=clock)
         assert receiver.got == [], "churn was not judged"
         clock.forward(minutes=1)
-        after_monitor(project, "churn", judged=0, started=clock(), clock=clock)
+        after_monitor(project, {"churn": 0}, started=clock(), clock=clock)
         assert [(one.method, one.path) for one in receiver.got] == [("GET", "/beat/t0ps3cr3t")]
         clock.forward(days=1)
-        after_monitor(project, "delay", judged=1, started=clock(), clock=clock)
+        after_monitor(project, {"delay": 1}, started=clock(), clock=clock)
         assert len(receiver.got) == 1
         monkeypatch.setattr("middlewatch.alerts.heartbeat.PAUSE", 0.01)
         receiver.answers = [500] * 3
-        after_monitor(project, "churn", judged=1, started=clock(), clock=clock)
+        after_monitor(project, {"churn": 1}, started=clock(), clock=clock)
         assert len(receiver.got) == 4
         shown = status(project, "delay", clock=clock()).to_dict()["alerts"]["heartbeat"]
         assert shown.startswith("HTTP 500")
         receiver.answers = []
         clock.forward(hours=1)
-        after_monitor(project, "churn", judged=1, started=clock(), clock=clock)
+        after_monitor(project, {"churn": 1}, started=clock(), clock=clock)
         assert len(receiver.got) == 5
     assert status(project, "delay", clock=clock()).to_dict()["alerts"]["heartbeat"] == ""
     assert "t0ps3cr3t" not in kept_in(tmp_path)

@@ -207,3 +207,36 @@ def test_marks_are_refused_where_training_could_not_find_them_and_can_be_taken_b
     assert len(kept.get(int(n)).bad) == 1
     assert run("incidents", n, "unmark-bad", *where).code == 0
     assert kept.get(int(n)).bad == ()
+    said = run("incidents", n, "mark-bad", "--since", "2025-01-02", "--until", "2025-01-01", *where)
+    assert (said.code, kept.get(int(n)).bad) == (2, ())
+
+
+def test_an_incident_is_answered_as_one_types(run: Run, trained: Path) -> None:
+    from datetime import UTC, datetime, timedelta
+
+    import middlewatch as mw
+
+    kept = mw.open(trained).project.incidents("loan")
+    n = str(kept.open(key="answered", at=datetime.now(UTC), actor="me", facts={"since": "2025-01-01T00:00:00Z",
+                      "until": "2025-01-02T00:00:00Z", "title": "income moved"}).n)  # fmt: skip
+
+    def act(*words: str) -> Said:
+        return run("incidents", n, *words, "--project", str(trained))
+
+    assert "is acknowledged: income moved" in act("ack").out
+    assert "is silenced until" in act("silence", "--until", "24h").out
+    left = datetime.fromisoformat(kept.get(int(n)).silent_until) - datetime.now(UTC)
+    assert timedelta(hours=23) < left <= timedelta(hours=24)
+    over = act("silence", "--until", "2025-01-01")
+    assert (over.code, "is over already" in over.err) == (2, True)
+    wrong = act("ack", "--cause", "a storm")
+    assert (wrong.code, "ack takes no --cause" in wrong.err) == (2, True)
+    closed = act("resolve", "--cause", "the feed sent euros", "--confirmed")
+    assert "cause: the feed sent euros; `why` was right" in closed.out
+    assert f"incidents {n} reopen" in closed.out
+    late = act("ack")
+    assert (late.code, "is resolved: it cannot be acknowledged" in late.err) == (2, True)
+    assert "is open: income moved" in act("reopen").out
+    assert act("reopen").code == 2
+    assert "silence" in act("silense").err
+    assert act("resolve", "--cause", "a test").code == 0

@@ -51,7 +51,7 @@ FLOORS: list[set[str]] = [
         "retention",
         "windows",
     },
-    {"observations", "project"},
+    {"groups", "observations", "project"},
     {"history", "replay"},
     {
         "building",
@@ -60,6 +60,7 @@ FLOORS: list[set[str]] = [
         "inspection",
         "outcomes",
         "releases",
+        "responses",
         "score",
         "serve",
         "status",

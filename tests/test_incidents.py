@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from middlewatch.errors import NotFound, UsageError
-from middlewatch.incidents import Incident, Incidents, bad_spans
+from middlewatch.incidents import Incident, Incidents, bad_spans, fold
 from middlewatch.store import Store
 
 NOW = datetime(2013, 7, 9, 2, 0, tzinfo=UTC)
@@ -111,6 +114,63 @@ def test_what_cannot_be_done_says_why(incidents: Incidents) -> None:
         incidents.add(1, "aknowledge", at=NOW, actor="ann")
     with pytest.raises(UsageError, match="since and until"):
         incidents.add(1, "mark_bad", at=NOW, actor="ann", since="2013-07-08T04:00:00Z")
+
+
+def test_what_was_closed_too_soon_is_opened_again(incidents: Incidents) -> None:
+    opened(incidents)
+    incidents.add(1, "resolve", at=NOW, actor="ann", cause="a storm", confirmed=True)
+    again = incidents.add(1, "reopen", at=NOW, actor="bob")
+    assert (again.state, again.active, again.cause, again.confirmed, again.clean) == ("open", True, "", None, 0)
+    assert incidents.add(1, "reopen", at=NOW, actor="bob").state == "open"
+
+
+# What each act makes of each state; what is not here leaves it as it is.
+AFTER = {
+    **{(state, "ack"): "acknowledged" for state in ("open", "silenced", "acknowledged")},
+    **{(state, "silence"): "silenced" for state in ("open", "silenced", "acknowledged")},
+    **{(state, "resolve"): "resolved" for state in ("open", "silenced", "acknowledged")},
+    ("resolved", "reopen"): "open",
+}
+ACTS = st.sampled_from(["ack", "silence", "resolve", "reopen", "update", "mark_bad", "unmark_bad"])
+SPAN = {"since": "2013-07-08T04:00:00Z", "until": "2013-07-09T04:00:00Z"}
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.tuples(st.booleans(), ACTS), max_size=12))
+def test_two_writers_agree_on_a_state_that_follows_from_the_acts(acts: list[tuple[bool, str]]) -> None:
+    """Whoever writes, both read the same; the state is that of a machine of four states; nothing is lost."""
+    with tempfile.TemporaryDirectory() as folder:
+        stores = [Store.open("store", base=Path(folder)) for _ in range(2)]
+        stores[0].probe()
+        ann, bob = (Incidents(store, "delay") for store in stores)
+        opened(ann)
+        state, marks = "open", 0
+        for at, (first, act) in enumerate(acts):
+            facts: dict[str, Any] = SPAN if act == "mark_bad" else {"peak": float(at)} if act == "update" else {}
+            seen = (ann if first else bob).add(1, act, at=NOW + timedelta(minutes=at), actor="x", **facts)
+            state = AFTER.get((state, act), state)
+            marks = marks + 1 if act == "mark_bad" else 0 if act == "unmark_bad" else marks
+            assert (seen.state, len(seen.bad)) == (state, marks)
+        assert ann.get(1) == bob.get(1)
+        assert [one.kind for one in bob.get(1).events] == ["open", *(act for _, act in acts)]
+        assert fold(1, "delay", bob.get(1).events) == ann.get(1)
+
+
+def test_writers_at_the_same_moment_lose_nothing(incidents: Incidents) -> None:
+    opened(incidents)
+    acts = ["ack", "resolve", "reopen", "silence"] * 6
+    threads = [
+        threading.Thread(target=incidents.add, args=(1, act), kwargs={"at": NOW, "actor": str(n)})
+        for n, act in enumerate(acts)
+    ]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    found = incidents.get(1)
+    assert sorted(one.kind for one in found.events) == sorted(["open", *acts])
+    assert {one.actor for one in found.events} == {"monitor", *(str(n) for n in range(24))}
+    assert found == Incidents(incidents.store, "delay").get(1)
 
 
 def test_it_goes_through_json_whole(incidents: Incidents) -> None:

@@ -16,12 +16,13 @@ from middlewatch import model, monitor, predictions
 from middlewatch.encoding import Encoding
 from middlewatch.errors import NothingToDo
 from middlewatch.incidents import Incident
+from middlewatch.journal import Journal
 from middlewatch.monitor import Judged
 from middlewatch.predictors import Predictor, load
 from middlewatch.profiles import spec_of
 from middlewatch.project import Project
 from middlewatch.schema import Column, Schema
-from middlewatch.windows import cut
+from middlewatch.windows import Windows, cut
 
 FIRST = date(2013, 1, 1)
 ROWS = 150
@@ -319,11 +320,17 @@ def test_refused_requests_are_not_invisible(site: Site) -> None:
 
 def test_the_budget_is_shared_by_the_live_models_of_the_store(site: Site) -> None:
     store = site.project.store
+    assert monitor.live_models(store) == 0
+    site.history(range(60))
     assert monitor.live_models(store) == 1
-    site.project.journal("other").append(
-        action="promote", version="v1", actor="ann", host="here", at=moment(0), expect=0
-    )
-    assert monitor.live_models(store) == 2
+    # Another shares once it has traffic, and until it has had none for a month, whoever forgot to take it down.
+    for day, shared in ((None, 1), (59, 2), (29, 3), (28, 3)):
+        name = f"m{day}"
+        Journal(store, name).append(action="promote", version="v1", actor="ann", host="here", at=moment(0), expect=0)
+        if day is not None:
+            when = FIRST + timedelta(days=day)
+            Windows(store, name).put(when, hours={}, source="log", now=moment(day))
+        assert monitor.live_models(store) == shared
 
 
 def test_a_run_that_died_between_incident_and_judgement_opens_it_once(site: Site) -> None:

@@ -1,5 +1,10 @@
 """Incidents: opened once, updated while they last, answered by people, closed; events, nothing edited.
 
+    open ──ack──▶ acknowledged ──silence──▶ silenced        any of the three ──resolve──▶ resolved ──reopen──▶ open
+
+Each of `ack` and `silence` follows on the other as well. What does not fit the state it meets (an `ack` that lost the
+race against a `resolve`) changes nothing, so that writers need not agree on an order: the numbers of the events are it.
+
 Objects: `<model>/incidents/0017/0001.json`, one event each, numbered and create-only. What an incident is
 now is the fold of its events. Imports nothing heavy: `status` reads them.
 """
@@ -21,7 +26,7 @@ if TYPE_CHECKING:
 
 State = Literal["open", "acknowledged", "silenced", "resolved"]
 Severity = Literal["page", "ticket"]
-KINDS = ("open", "update", "ack", "silence", "resolve", "mark_bad", "unmark_bad")
+KINDS = ("open", "update", "ack", "silence", "resolve", "reopen", "mark_bad", "unmark_bad")
 _AFTER: dict[str, State] = {"ack": "acknowledged", "silence": "silenced", "resolve": "resolved"}
 
 
@@ -127,7 +132,7 @@ class Incidents:
     def add(self, n: int, kind: str, *, at: datetime, actor: str, **facts: Any) -> Incident:
         """Append an event to incident `n` and return the incident as it then stands.
 
-        Kinds: `update` (fields of Incident), `ack`, `silence` (until=ISO), `resolve` (cause, confirmed),
+        Kinds: `update` (fields of Incident), `ack`, `silence` (until=ISO), `resolve` (cause, confirmed), `reopen`,
         `mark_bad` (since, until, where), `unmark_bad` (takes all marks back). Raises NotFound, UsageError.
         """
         if kind not in KINDS[1:]:
@@ -211,6 +216,9 @@ def fold(n: int, model: str, events: Sequence[Event]) -> Incident:
             incident = replace(incident, bad=(*incident.bad, span))
         elif event.kind == "unmark_bad":
             incident = replace(incident, bad=())
+        elif event.kind == "reopen":
+            if not incident.active:  # what was said to be the cause was said too soon
+                incident = replace(incident, state="open", clean=0, cause="", confirmed=None, silent_until="")
         elif incident.active:  # ack, silence, resolve
             incident = replace(incident, state=_AFTER[event.kind])
             if event.kind == "silence":

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import times
+from . import groups, times
 from .errors import NotFound, NothingToDo, UsageError
 from .project import Project
 from .times import zone_of
@@ -157,6 +157,15 @@ def split(table: Any, schema: Any, *, rules: Sequence[RowRule] = (), zone: str =
 def profile(table: Any, *, zone: str = "UTC") -> Profile:
     """The profile of a frame or a file, with no project: counts, quantiles, histograms of every column."""
     return check(table, zone=zone).profile
+
+
+@dataclass(frozen=True, slots=True)
+class Monitored:
+    """One run of the monitor for several models: what it did for each, models with nothing to do, what was told."""
+
+    judged: Sequence[Judged]
+    quiet: Sequence[NothingToDo]
+    told: Sequence[str]
 
 
 class Handle:
@@ -311,12 +320,20 @@ class Handle:
         return kept.all() if every else kept.active()
 
     def answer_incident(self, number: int, act: str, **facts: Any) -> Incident:
-        """Acknowledge (`ack`), `silence`, `resolve`, `mark_bad` or `unmark_bad` an incident."""
-        if act == "mark_bad" and facts.get("where"):
-            from . import data
+        """Acknowledge (`ack`), `silence`, `resolve`, `reopen`, `mark_bad` or `unmark_bad` an incident; the first three
+        hold for the incidents of other models that are one with it. Raises UsageError where its state has no room.
+        """
+        return self.respond(number, act, facts)[0]
 
-            data.check_slice(self.project.schema(self.model), facts["where"])  # training must find these rows
-        return self.project.incidents(self.model).add(number, act, at=self.clock(), actor=who(), **facts)
+    def respond(self, number: int, act: str, facts: Mapping[str, Any]) -> tuple[Incident, list[Incident]]:
+        """`answer_incident`, with the incidents of other models that were answered as well."""
+        from .responses import respond
+
+        return respond(self.project, self.model, number, act, at=self.clock(), actor=who(), **facts)
+
+    def beside(self, incident: Incident) -> list[dict[str, Any]]:
+        """Incidents of other models of the store that are one with this: they share an input and began together."""
+        return groups.beside(groups.members(self.project.store, incident))
 
     def predictions(
         self,
@@ -433,17 +450,30 @@ class Handle:
 
     def monitor(self, *, until: datetime | str | None = None, rebuild: bool = False) -> Judged:
         """Judge every finished window that is not judged yet; opens, updates and closes incidents, and tells of it."""
+        found = self.monitor_all([self.model], until=until, rebuild=rebuild)
+        if found.quiet:
+            raise found.quiet[0]
+        return replace(found.judged[0], notes=[*found.judged[0].notes, *found.told])
+
+    def monitor_all(
+        self, models: Sequence[str], *, until: datetime | str | None = None, rebuild: bool = False
+    ) -> Monitored:
+        """`monitor` for several models of the project, then one telling: what they share is one message."""
         from . import alerts, monitor
 
         started = self.clock()
-        try:
-            judged = monitor.judge(self.project, self.model, until=self.moment(until), rebuild=rebuild, now=started)
-        except NothingToDo:
-            alerts.after_monitor(self.project, self.model, judged=0, started=started, clock=self.clock)
-            raise
-        count = len(judged.windows)
-        told = alerts.after_monitor(self.project, self.model, judged=count, started=started, clock=self.clock)
-        return replace(judged, notes=[*judged.notes, *told.notes()])
+        judged: dict[str, Judged] = {}
+        quiet: list[NothingToDo] = []
+        for name in models:
+            try:
+                judged[name] = monitor.judge(
+                    self.project, name, until=self.moment(until), rebuild=rebuild, now=self.clock()
+                )
+            except NothingToDo as error:  # one quiet model must not keep the others from being judged
+                quiet.append(error)
+        counts = {name: len(judged[name].windows) if name in judged else 0 for name in models}
+        told = alerts.after_monitor(self.project, counts, started=started, clock=self.clock)
+        return Monitored(list(judged.values()), quiet, told.notes())
 
     def note(self, text: str, *, source: str = "", at: datetime | str | None = None) -> datetime:
         """Put an event from outside on the time line: a deploy, a feed change."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any, Literal
 
-from . import outbox, runs
+from . import groups, outbox, runs
 from .incidents import Incident
 from .quality.told import told
 from .times import day_bounds, day_of, iso
@@ -34,7 +34,10 @@ USUAL_WINDOWS = 28
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """One model's state in facts. Times are ISO; `days` are the newest windows' summaries, oldest first."""
+    """One model's state in facts. Times are ISO; `days` are the newest windows' summaries, oldest first.
+
+    `shared` are, by number, the incidents of other models that are one with an incident of this.
+    """
 
     model: str
     state: State
@@ -45,6 +48,7 @@ class Status:
     score: Mapping[str, Any]
     quality: Mapping[str, Any]
     incidents: Sequence[Incident]
+    shared: Mapping[int, Sequence[Incident]]
     why_confirmed: Mapping[str, int]
     guessed_limits: int
     frozen: bool
@@ -66,7 +70,9 @@ class Status:
             "requests": dict(self.requests),
             "score": dict(self.score),
             "quality": dict(self.quality),
-            "incidents": [one.to_dict() for one in self.incidents],
+            "incidents": [
+                {**one.to_dict(), "with": groups.beside(self.shared.get(one.n, ()))} for one in self.incidents
+            ],
             "why_confirmed": dict(self.why_confirmed),
             "guessed_limits": self.guessed_limits,
             "frozen": self.frozen,
@@ -95,13 +101,15 @@ def status(project: Project, name: str, *, now: datetime | None = None, clock: d
         (one for one in reversed(journal.entries()) if one.version == live and one.channel == "live"), None
     )
     state = _state(live, logged, days, incidents, day_of(moment, zone))
+    grouped = groups.groups(project.store) if incidents else {}
+    shared = {one.n: groups.members(project.store, one, grouped) for one in incidents}
     watched = _monitor(project, name, clock, live=moment == clock)
     if watched["late"] and state in ("healthy", "learning"):
         state = "look"  # nobody looks: what came since may be anything
     return Status(
         model=name,
         state=state,
-        sentence=_sentence(state, name, live, logged, incidents, moment),
+        sentence=_sentence(state, name, live, logged, incidents, shared, moment),
         now=iso(moment),
         live={"version": live, "since": live_entry.at, "by": live_entry.actor} if live_entry else None,
         requests=_requests(logged, known, zone),
@@ -112,6 +120,7 @@ def status(project: Project, name: str, *, now: datetime | None = None, clock: d
             usual=lambda over, of: usual(over, known, of, zone),
         ),
         incidents=incidents,
+        shared=shared,
         why_confirmed={"confirmed": sum(1 for one in closed if one.confirmed), "of": len(closed)},
         guessed_limits=sum(len(column.guessed) for column in project.schema(name).columns),
         frozen=released.frozen,
@@ -186,12 +195,15 @@ def _sentence(
     live: str | None,
     logged: Sequence[Mapping[str, Any]],
     incidents: Sequence[Incident],
+    shared: Mapping[int, Sequence[Incident]],
     moment: datetime,
 ) -> str:
     if incidents:
         newest = incidents[-1]
         more = f" (and {len(incidents) - 1} more)" if len(incidents) > 1 else ""
-        return f"{WORDS[state]}: incident {newest.n} since {newest.since}: {newest.title}{more}"
+        others = ", ".join(f"{one.model} {one.n}" for one in shared.get(newest.n, ()))
+        one_with = f" (one with {others})" if others else ""
+        return f"{WORDS[state]}: incident {newest.n}{one_with} since {newest.since}: {newest.title}{more}"
     if state == "look":
         return f"Look: the monitor of {name} has not run for over {runs.STALE.total_seconds() / 3600:.0f} hours"
     if live is None:

@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from middlewatch.groups import Group
 from middlewatch.incidents import Event, Incident
 
 from .claims import Began, Claims
 
-__all__ = ["Change", "changes"]
+__all__ = ["DOUBLED", "WEIGHT", "Change", "changes", "is_silent", "told_of"]
 
 LONGEST_REPEAT = timedelta(days=1)
 SHORTEST_REPEAT = timedelta(minutes=10)
@@ -30,12 +31,16 @@ DOUBLED = 0.6931
 """ln 2: `peak` is the natural logarithm of times its worst."""
 _NAME = re.compile(r"(\d{4,})-([a-z]+)(?:-(\d+))?")
 # Of changes that come together, the one that the message is about.
-_WEIGHT = ("cause", "acknowledged", "silenced", "worse", "opened", "resolved")
+WEIGHT = ("cause", "acknowledged", "silenced", "worse", "reopened", "opened", "resolved")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One thing to tell. `name` is for ever the same for the same change; `quiet` says why nobody is to be told."""
+    """One thing to tell. `name` is for ever the same for the same change; `quiet` says why nobody is to be told.
+
+    `group` are the incidents that are one with it, itself among them, `covers` the names of all changes that the
+    message is about; both empty where it stands alone.
+    """
 
     model: str
     kind: str
@@ -43,6 +48,8 @@ class Change:
     name: str
     at: str
     quiet: str = ""
+    group: Group = ()
+    covers: Sequence[str] = ()
 
 
 def changes(
@@ -52,7 +59,7 @@ def changes(
     repeat = max(repeat, SHORTEST_REPEAT)
     found = []
     for one in incidents:
-        told = _told(claims, model, one.n)
+        told = told_of(claims, model, one.n)
         change = _change(model, one, told, claims, began, repeat, now)
         if change is None or claims.covered(change.name, now=now):
             continue
@@ -62,7 +69,7 @@ def changes(
     return found
 
 
-def _told(claims: Claims, model: str, n: int) -> list[tuple[int, str, int]]:
+def told_of(claims: Claims, model: str, n: int) -> list[tuple[int, str, int]]:
     """What was told of an incident: (number of the event, kind, which repeat), in order."""
     found = []
     for rest, told in claims.below(f"{model}/{n:04d}/").items():
@@ -87,9 +94,9 @@ def _change(
     known = bool(told) or datetime.fromisoformat(one.opened) < begun
     if young:
         kinds = {kind for _, kind in young}
-        kind = max(kinds, key=_WEIGHT.index)
+        kind = max(kinds, key=WEIGHT.index)
         last = young[-1][0]
-        if kind != "resolved" and _silent(one, now):
+        if kind != "resolved" and is_silent(one, now):
             if "silenced" not in kinds:
                 return None
             kind = "silenced"  # whoever silenced it knows the rest
@@ -132,6 +139,9 @@ def _notable(one: Incident) -> list[tuple[Event, str]]:
         elif event.kind == "resolve" and active:
             active = False
             found.append((event, "resolved"))
+        elif event.kind == "reopen" and not active:
+            active = True
+            found.append((event, "reopened"))
     return found
 
 
@@ -142,7 +152,7 @@ def first_cause(why: Any) -> str:
     return str(first.get("detail") or "") if first.get("confidence") in ("certain", "likely") else ""
 
 
-def _silent(one: Incident, now: datetime) -> bool:
+def is_silent(one: Incident, now: datetime) -> bool:
     """Whether somebody silenced an incident and the time for that has not passed; without an end, until it closes."""
     return one.state == "silenced" and (not one.silent_until or datetime.fromisoformat(one.silent_until) > now)
 
@@ -156,7 +166,7 @@ def _repeat(
     now: datetime,
 ) -> Change | None:
     """An open page that nobody has answered, once more."""
-    if not told or not one.active or one.severity != "page" or one.state == "acknowledged" or _silent(one, now):
+    if not told or not one.active or one.severity != "page" or one.state == "acknowledged" or is_silent(one, now):
         return None
     event, kind, again = told[-1]
     count = sum(1 for each in told if each[1] == "repeat")
@@ -183,7 +193,7 @@ def _returns(
             continue
         if not any(event.kind == "resolve" and event.actor == MONITOR for event in other.events):
             continue  # a person thought it was over: that it is back is news
-        told = _told(claims, model, other.n)
+        told = told_of(claims, model, other.n)
         if told and now - claims.at(_name(model, other.n, *told[-1])) < repeat:
             return True
     return False

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from middlewatch.errors import MiddlewatchError
+from middlewatch.groups import Onset
 from middlewatch.incidents import Incident
 from middlewatch.sparks import spark
 from middlewatch.times import day_of
@@ -37,6 +38,7 @@ _WORDS = {
     "acknowledged": " acknowledged",
     "silenced": " silenced",
     "resolved": " resolved",
+    "reopened": " was opened again",
 }
 
 
@@ -78,10 +80,13 @@ def incident(project: Project, change: Change, *, now: datetime) -> Said:
     means = [float(day["score"]["mean"]) for day in days if day.get("score")]
     words = _WORDS[change.kind]
     about = why["detail"] if change.kind == "cause" else headline(one)
-    first = f"{state_word(one, change.kind)} {model} incident {one.n}{words}: {about}"
+    others = [each for each in change.group if each.name != (model, one.n)]
+    more = f" and {count(len(others), 'more model')}" if others else ""
+    first = f"{state_word(one, change.kind)} {model} incident {one.n}{more}{words}: {about}"
     lines = [
         line(first, FIRST_LINE),
         f"WHAT     {line(one.title)}" if len(first) > FIRST_LINE or change.kind == "cause" else "",
+        f"MODELS   {line(_group(one, others))}" if others else "",
         f"BY       {line(actor + (': ' + reason if reason else ''))}" if actor else "",
         f"SINCE    {clock(project, one.since)}, {one.rows:,} rows in {count(one.windows, 'window')}",
         f"EFFECT   {line(_effect(one, why))}",
@@ -105,6 +110,7 @@ def incident(project: Project, change: Change, *, now: datetime) -> Said:
         else None,
         "rollback": why["rollback"],
         "spark": {"mean_prediction": means, "days": [day["day"] for day in days if day.get("score")]},
+        "models": [{"model": each.model, "n": each.n} for each in change.group],
         "runbook": runbook,
         "link": address,
         "next": following,
@@ -236,6 +242,13 @@ def _untried(project: Project, model: str, flag: str) -> str:
     if project.journal(model).previous() is None:
         return "there is nothing to go back to: no other version was live"
     return f"not tried yet: middlewatch rollback --dry-run{flag} tells"
+
+
+def _group(one: Incident, others: Sequence[Onset]) -> str:
+    """All models whose incidents are one with this, and what they share."""
+    shared = sorted({name for each in others for name in each.columns} & set(one.columns))
+    named = ", ".join(f"{each.model} {each.n}" for each in others)
+    return f"one with {named}; they began together" + (f" and share {', '.join(shared)}" if shared else "")
 
 
 def _by(one: Incident, kind: str) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from datetime import datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
 import middlewatch.alerts.words as words
+import middlewatch.groups as grouping
 import middlewatch.outbox as queueing
 from middlewatch import runs
 from middlewatch.errors import MiddlewatchError
@@ -28,6 +29,7 @@ from .delivery import Delivered, deliver, exclusive
 from .digest import digest, due
 from .heartbeat import beat
 from .routes import resolve
+from .sharing import together
 
 if TYPE_CHECKING:
     from middlewatch.project import Project
@@ -69,13 +71,17 @@ def is_set(project: Project) -> bool:
     return any(one.address for one in resolve([*alerts.to, *alerts.page_to]))
 
 
-def after_monitor(project: Project, name: str, *, judged: int, started: datetime, clock: Clock) -> Alerted:
-    """The monitor has run for a model, from `started` on: mark it, tell what is new, call the dead man's switch."""
-    runs.mark(project.store, name, now=clock(), judged=judged)
+def after_monitor(project: Project, judged: Mapping[str, int], *, started: datetime, clock: Clock) -> Alerted:
+    """The monitor has run, from `started` on, for the models of `judged` (windows judged by model): mark it, tell what
+    is new, call the dead man's switch.
+    """
+    for name, count in judged.items():
+        runs.mark(project.store, name, now=clock(), judged=count)
     alerted = Alerted()
     if is_set(project):
-        _diagnose(project, name, started, clock)
-        alerted = tick(project, clock=clock, started=started, learning=[name], patient=True)
+        for name in judged:
+            _diagnose(project, name, started, clock)
+        alerted = tick(project, clock=clock, started=started, learning=list(judged), patient=True)
     if project.config.alerts.heartbeat and resolve([project.config.alerts.heartbeat])[0].address:
         beat(project, Outbox(project.root), clock=clock)
     return alerted
@@ -126,6 +132,8 @@ def tick(
                 for name in project.config.models
                 for one in changes(name, known[name], claims, began, repeat=repeat, now=clock())
             ]
+            groups = grouping.groups(project.store) if found else {}
+            found = together(found, known, groups, claims, now=clock())
             queued, kept_back = _tell(project, outbox, claims, began, found, clock())
             for name in learning:
                 queued += _learning(project, outbox, claims, began, name, clock())
@@ -227,18 +235,23 @@ def _single(project: Project, change: Change, began: Began, now: datetime) -> Me
         kind=change.kind,
         severity=change.incident.severity,
         at=iso(now),
-        dedup_key=f"{began.store}/{change.model}/{change.incident.n}",
+        dedup_key="/".join([began.store, *map(str, _speaks(change))]),
         routes=_routes(project, change),
         text=said.text,
         facts=said.facts,
-        covers=[change.name],
+        covers=list(change.covers or [change.name]),
         after="" if change.incident.severity == "page" else _after_quiet(project, now),
     )
 
 
+def _speaks(change: Change) -> tuple[str, int]:
+    """The incident whose key a message has: of a group the first that was opened, which never changes."""
+    return change.group[0].name if change.group else (change.model, change.incident.n)
+
+
 def _storm(project: Project, found: Sequence[Change], began: Began, recent: int, now: datetime) -> Message:
     said = words.storm(project, found, recent=recent)
-    names = [one.name for one in found]
+    names = [name for one in found for name in one.covers or [one.name]]
     pages = any(one.incident.severity == "page" for one in found)
     routes = [route for one in found for route in _routes(project, one)]
     return Message(

@@ -7,11 +7,11 @@ import sys
 import typer
 
 from ..errors import MiddlewatchError, UsageError
-from . import check, imports, live, operate, start
+from . import check, imports, incidents, live, operate, start
 from .output import show_error
 from .run import app
 
-__all__ = ["app", "check", "imports", "live", "main", "operate", "start"]
+__all__ = ["app", "check", "imports", "incidents", "live", "main", "operate", "start"]
 
 
 def main() -> None:

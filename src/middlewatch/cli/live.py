@@ -1,9 +1,8 @@
-"""Verbs for what is live: status, why, promote, rollback, retrain, incidents, tail."""
+"""Verbs for what is live: status, why, promote, rollback, retrain, tail."""
 
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import UsageError
-from .output import Answer, progress, spark, table
+from .output import Answer, progress, spark
 from .run import LIVE, Call, spare_imports, verb
 from .start import trained_lines
 
@@ -188,65 +187,6 @@ def retrain(
     if done.decision != "kept" and lines[-1].startswith("Next:"):
         lines.pop()
     return Answer(done.to_dict(), lines, code)
-
-
-@verb(LIVE)
-def incidents(
-    call: Call,
-    number: Annotated[int | None, typer.Argument(metavar="[N]")] = None,
-    act: Annotated[str | None, typer.Argument(metavar="[ack|silence|resolve|mark-bad|unmark-bad]")] = None,
-    cause: Annotated[str, typer.Option("--cause", help="With resolve: what it really was.")] = "",
-    confirmed: Annotated[bool | None, typer.Option("--confirmed/--refuted", help="Was `why` right?")] = None,
-    since: Since = None,
-    until: Until = None,
-    where: Annotated[str, typer.Option("--where", metavar="SQL", help="With mark-bad: only these rows.")] = "",
-    every: Annotated[bool, typer.Option("--all", help="Resolved ones too.")] = False,
-) -> Answer:
-    """Open incidents; acknowledge, silence, resolve one, or mark its rows as bad (kept out of history and training).
-
-    middlewatch incidents 3 mark-bad --since 2013-07-08 --until 2013-07-11
-    """
-    handle = call.handle()
-    if number is None:
-        found = handle.incidents(every=every)
-        lines = [f"{len(found)} {'incidents' if every else 'open incidents'}"]
-        lines += table(
-            [[one.n, one.state, one.severity, one.since, one.title] for one in found],
-            head=["n", "state", "severity", "since", "what"],
-        )
-        return Answer({"incidents": [one.to_dict() for one in found]}, lines, 1 if found and not every else 0)
-    changed = _answer(handle, number, act, cause=cause, confirmed=confirmed, since=since, until=until, where=where)
-    lines = [f"incident {changed.n} is {changed.state}: {changed.title}"]
-    lines += [
-        f"  {one['column']} {one['channel']}, {math.exp(one['score']):.1f} x its worst" for one in changed.top[:6]
-    ]
-    lines += [f"  marked bad: {one.since} to {one.until} {one.where}".rstrip() for one in changed.bad]
-    return Answer({"incidents": [changed.to_dict()]}, lines)
-
-
-def _answer(handle: Any, number: int, act: str | None, *, cause: str, confirmed: bool | None, since: str | None,
-            until: str | None, where: str) -> Any:  # fmt: skip
-    from ..errors import UsageError, nearest
-    from ..times import iso
-
-    known = handle.project.incidents(handle.model).get(number)
-    if act is None:
-        return known
-    if act == "mark-bad":
-        span = {
-            "since": iso(handle.moment(since)) if since else known.since,
-            "until": iso(handle.moment(until)) if until else known.until,
-            "where": where,
-        }
-        return handle.answer_incident(number, "mark_bad", **span)
-    if act == "resolve":
-        return handle.answer_incident(number, "resolve", cause=cause, confirmed=confirmed)
-    if act == "silence":
-        return handle.answer_incident(number, "silence", until=iso(handle.moment(until)) if until else "")
-    if act in ("ack", "unmark-bad"):
-        return handle.answer_incident(number, act.replace("-", "_"))
-    known_acts = ("ack", "silence", "resolve", "mark-bad", "unmark-bad")
-    raise UsageError(f'"{act}" is nothing one can do', fix=nearest(act, known_acts))
 
 
 @verb(LIVE)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import NothingToDo
 from ..times import day_of
 from .live import Until
 from .output import Answer, table
@@ -160,13 +159,8 @@ def monitor(
     """
     handle = call.handle()
     names = [call.model] if call.model else list(handle.project.config.models)
-    judged, quiet = [], []
-    for name in names:
-        try:
-            judged.append(type(handle)(handle.project, name).monitor(until=until, rebuild=rebuild))
-        except NothingToDo as error:
-            # One quiet model must not keep the others from being judged.
-            quiet.append(error)
+    found = handle.monitor_all(names, until=until, rebuild=rebuild)
+    judged, quiet = found.judged, found.quiet
     if not judged and quiet:
         raise quiet[0]
     windows = [window for one in judged for window in one.windows]
@@ -185,6 +179,7 @@ def monitor(
         beyond = sum(1 for one in quality if one["alarm"])
         lines.append(f"  {len(quality)} judged by their outcomes, {beyond} beyond what they ever were")
     lines += [f"  {one.what}" for one in quiet] + [f"  {one}" for each in judged for one in each.notes]
+    lines += [f"  {one}" for one in found.told]
     lines += [f"  incident {one.n} is {one.state}: {one.title}" for one in opened[-3:]]
     lines.append("Next:   middlewatch why" if opened else "Next:   middlewatch status")
     facts = {"windows": windows, "quality": quality, "incidents": [one.to_dict() for one in opened]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,15 +33,23 @@ REACH = shift.REFERENCE + 2 * shift.HISTORY + shift.RECUT + shift.HISTORY
 CLEAN = 2
 TOP = 5
 MOST_CHANNELS = 12
+# The month that the budget is promised for.
+IDLE = timedelta(days=30)
 
 
 def live_models(store: Store) -> int:
-    """How many models of a store have a live version: they share its alarm budget."""
-    return sum(
-        1
-        for name in store.folders("")
-        if not name.startswith("_") and store.list(f"{name}/journal/") and Journal(store, name).live() is not None
-    )
+    """How many models of a store share its alarm budget: those with a live version and traffic.
+
+    One whose newest window is more than 30 days older than the store's newest raises no alarms and needs no share,
+    though nobody ever took it down. One that still learns has its share already: its first alarms must not make the
+    others' lines jump.
+    """
+    newest: list[date] = []
+    for name in store.folders(""):
+        if not name.startswith("_") and store.list(f"{name}/journal/") and Journal(store, name).live() is not None:
+            days = store.folders(f"{name}/windows/")
+            newest += [date.fromisoformat(days[-1])] if days else []
+    return sum(1 for one in newest if max(newest) - one <= IDLE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,13 +31,14 @@ from .channels import (
     rate,
     shape,
 )
-from .length import DAY, LENGTHS, WEEK, Length
+from .length import DAY, HOUR, LENGTHS, WEEK, Length
 from .watch import FIRM, HISTORY, LEARN, MIN_REFERENCE, RECUT, REFERENCE, Reading, Verdict, Watch
 
 __all__ = [
     "DAY",
     "FIRM",
     "HISTORY",
+    "HOUR",
     "LABEL",
     "LEARN",
     "LENGTHS",

@@ -287,9 +287,12 @@ def peaks(values: Sequence[float], apart: int) -> list[float]:
     statistics: Coles 2001, An Introduction to Statistical Modeling of Extreme Values, section 5.3).
     """
     found: list[int] = []
+    near = bytearray(len(values))
     for place in sorted(range(len(values)), key=lambda at: -values[at]):
-        if all(abs(place - one) > apart for one in found):
+        if not near[place]:
             found.append(place)
+            for one in range(max(place - apart, 0), min(place + apart + 1, len(values))):
+                near[one] = 1
     return [values[place] for place in found]
 
 

@@ -6,7 +6,7 @@ import copy
 import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from statistics import median
 from typing import Any, Literal
@@ -62,8 +62,8 @@ ROWS = "(rows)"
 # Traffic within this factor of the usual is no news, however even it was.
 VOLUME = 1.25
 LEAST = 1e-6
-# An incident closes after two clean windows: alarms no further apart are one.
-APART = 2
+# Windows, cycles of them, whose numbers of rows are kept.
+MOST_ROWS = 150
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +180,16 @@ class _Heights:
     lasting: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
 
+@dataclass(slots=True)
+class _Held:
+    """A window of the past: its place in the cycle, how many values fell into each bin, shares of new values."""
+
+    place: int
+    facts: Mapping[str, Facts]
+    counts: Mapping[str, Ints | None]
+    fresh: Mapping[Key, float]
+
+
 class Watch:
     """The past windows of one model, as much as judging the next one needs.
 
@@ -190,7 +200,7 @@ class Watch:
     def __init__(self, *, budget: float, length: Length = DAY) -> None:
         self.budget = budget
         self.length = length
-        self._windows: list[Mapping[str, Facts]] = []
+        self._windows: list[_Held] = []
         # Values of the last windows, a row each, a column for every channel ever met; -1 where it said nothing.
         self._places: dict[Key, int] = {}
         self._values: NDArray[np.float64] = np.zeros((0, 0))
@@ -203,9 +213,7 @@ class Watch:
         self._cuts: dict[str, Cut] = {}
         self._period = -1
         self._cut_at = 0
-        self._counts: list[dict[str, Ints | None]] = []
-        self._freshness: list[Mapping[Key, float]] = []
-        self._partners: dict[str, tuple[int, tuple[float, float, str] | None]] = {}
+        self._partners: dict[str, tuple[int, int, tuple[float, float, str] | None]] = {}
 
     def copy(self) -> Watch:
         """A second Watch with the same past; what one learns later the other does not know."""
@@ -223,15 +231,15 @@ class Watch:
     def look(self, start: date, facts: Mapping[str, Facts]) -> Verdict:
         """Judge a window against the past without learning it."""
         self._recut(start)
-        signals = self._signals(facts, self._fresh(facts)) | self._volume(start, facts)
+        signals = self._signals(start, facts, self._fresh(facts)) | self._volume(start, facts)
         readings = self._readings(signals)
         m = max((one.score for one in readings), default=None)
         p = max((one.lasting for one in readings), default=None)
         k = self.length.alarms(self.budget / 2, len(self._highest))
         m_line = p_line = None
         if len(self._highest) >= self.length.learn:
-            m_line = alarm_line(peaks([one for one, _ in self._highest], APART), k)
-            p_line = alarm_line(peaks([one for _, one in self._highest], APART), k)
+            m_line = alarm_line(peaks([one for one, _ in self._highest], self.length.apart), k)
+            p_line = alarm_line(peaks([one for _, one in self._highest], self.length.apart), k)
         state: State = "learning" if m_line is None else "provisional" if len(self) < self.length.firm else "judged"
         return Verdict(
             start=start,
@@ -253,18 +261,17 @@ class Watch:
         self._recut(start)
         fresh = self._fresh(facts)
         if len(self._windows) >= MIN_REFERENCE:
-            signals = self._signals(facts, fresh) | self._volume(start, facts)
+            signals = self._signals(start, facts, fresh) | self._volume(start, facts)
             heights = self._heights(signals)
             if heights.keys:
                 highest = (float(heights.score.max()), float(heights.lasting.max()))
                 self._highest = [*self._highest, highest][-self.length.history :]
             self._learn({key: signal.value for key, signal in signals.items()})
             self._sides = {key: signal.side for key, signal in signals.items()}
-        self._freshness = [*self._freshness, fresh][-self.length.reference :]
-        self._windows = [*self._windows, facts][-self.length.history :]
-        self._rows = [*self._rows, (start, _rows(facts))][-(self.length.firm + self.length.history) :]
+        held = _Held(self.length.place(start), facts, self._count(facts), fresh)
+        self._windows = [*self._windows, held][-self._kept :]
+        self._rows = [*self._rows, (start, _rows(facts))][-MOST_ROWS * self.length.cycle :]
         self._steps += 1
-        self._counts = [*self._counts, self._count(facts)][-self.length.reference :]
         for name, one in facts.items():
             if (wider := widen(self._seen.get(name), one)) is not None:
                 self._seen[name] = wider
@@ -273,6 +280,16 @@ class Watch:
 
     # ------------------------------------------------------------------ inside
 
+    @property
+    def _kept(self) -> int:
+        """Windows whose facts are kept: what bins are cut from, and every reference."""
+        return max(HISTORY, self.length.reference * self.length.cycle)
+
+    def _reference(self, start: date) -> list[_Held]:
+        """What a window is held against, oldest first."""
+        place = self.length.place(start)
+        return [one for one in self._windows if one.place == place][-self.length.reference :]
+
     def _recut(self, start: date) -> None:
         """New bins every 28 windows by the calendar, so that they do not depend on when judging began; in a
         short history, which is still taking shape, every week. A new column gets bins with its first windows.
@@ -280,32 +297,33 @@ class Watch:
         if len(self._windows) < MIN_REFERENCE:
             return
         period = self.length.period(start)
-        names = {name for window in self._windows for name in window}
-        if period == self._period and (len(self) >= self.length.firm or len(self) - self._cut_at < MIN_REFERENCE):
+        names = {name for window in self._windows for name in window.facts}
+        young = len(self) < self.length.firm
+        if period == self._period and (not young or len(self) - self._cut_at < MIN_REFERENCE * self.length.cycle):
             names -= set(self._cuts)
         else:
             self._period, self._cut_at = period, len(self)
         made = {
             name: bins
             for name in sorted(names)
-            if (bins := cut([window[name] for window in self._windows if name in window])) is not None
+            if (bins := cut([window.facts[name] for window in self._windows if name in window.facts])) is not None
         }
         if made:
             self._cuts |= made
-            self._counts = [self._count(window) for window in self._windows[-self.length.reference :]]
+            self._windows = [replace(one, counts=self._count(one.facts)) for one in self._windows]
 
     def _count(self, facts: Mapping[str, Facts]) -> dict[str, Ints | None]:
         return {name: self._cuts[name].count(one) for name, one in facts.items() if name in self._cuts}
 
-    def _signals(self, facts: Mapping[str, Facts], fresh: Mapping[Key, float]) -> dict[Key, _Signal]:
+    def _signals(self, start: date, facts: Mapping[str, Facts], fresh: Mapping[Key, float]) -> dict[Key, _Signal]:
         """What every channel of every column says of a window."""
         found: dict[Key, _Signal] = {}
-        past = self._windows[-self.length.reference :]
+        past = self._reference(start)
         for name, one in facts.items():
-            known = [window[name] for window in past if name in window]
+            known = [window.facts[name] for window in past if name in window.facts]
             if len(known) < MIN_REFERENCE:
                 continue
-            if (distance := self._shape(name, one)) is not None:
+            if (distance := self._shape(name, one, past)) is not None:
                 found[name, "shape"] = _Signal(distance, FLOOR_SHAPE)
             if one.mean == one.mean:
                 moments = [(it.n, it.mean, it.m2) for it in known if it.mean == it.mean]
@@ -322,7 +340,7 @@ class Watch:
                     found[name, "scattered"] = _Signal.of(one.scattered, calm, one.rows, rising=True)
             if one.n < MIN_ROWS or name in PREDICTION:
                 continue
-            if (tie := _tie(one, self._partner(name, known))) is not None:
+            if (tie := _tie(one, self._partner(name, self.length.place(start), known))) is not None:
                 found[name, "tie"] = tie
             if one.wholes is not None:
                 usual = _ratio((it.wholes or 0, it.n) for it in known)
@@ -331,7 +349,7 @@ class Watch:
                 usual = _ratio((it.repeats, it.pairs) for it in known)
                 found[name, "repeat"] = _Signal.of(one.repeats / one.pairs, usual, one.pairs)
         for (name, channel), now in fresh.items():
-            before = [held[name, channel] for held in self._freshness if (name, channel) in held]
+            before = [held.fresh[name, channel] for held in past if (name, channel) in held.fresh]
             n = facts[name].n
             if n < MIN_ROWS or not before:
                 continue
@@ -344,17 +362,17 @@ class Watch:
                 found[name, channel] = _Signal.of(now, usual, n, rising=True, floor=floor)
         return found
 
-    def _partner(self, name: str, known: Sequence[Facts]) -> tuple[float, float, str] | None:
+    def _partner(self, name: str, place: int, known: Sequence[Facts]) -> tuple[float, float, str] | None:
         """The same for every look before the next step."""
         held = self._partners.get(name)
-        if held is None or held[0] != self._steps:
-            held = self._partners[name] = (self._steps, _partner(known))
-        return held[1]
+        if held is None or held[:2] != (self._steps, place):
+            held = self._partners[name] = (self._steps, place, _partner(known))
+        return held[2]
 
-    def _shape(self, name: str, one: Facts) -> float | None:
+    def _shape(self, name: str, one: Facts, past: Sequence[_Held]) -> float | None:
         made = self._cuts.get(name)
         now = made.count(one) if made is not None else None
-        pooled = [held for window in self._counts if (held := window.get(name)) is not None]
+        pooled = [held for window in past if (held := window.counts.get(name)) is not None]
         if now is None or not pooled:
             return None
         return shape(now, np.sum(pooled, axis=0), most=SAMPLE if name in PREDICTION else None)
@@ -430,9 +448,14 @@ class Watch:
         return {(ROWS, "volume"): _Signal(abs(math.log(rows / usual)), floor, rows / usual, 1.0)}
 
     def _usual_rows(self, start: date) -> float | None:
-        """Median rows of the same weekday in the last 8 weeks; None with under four of them."""
+        """Median rows of the same weekday (and hour) in the last 8 weeks; None with under four of them."""
         at = bisect_right(self._rows, (start, 0))
-        same = [rows for day, rows in self._rows[max(at - 56, 0) : at] if day.weekday() == start.weekday()]
+        place, weekday = self.length.place(start), start.weekday()
+        same = [
+            rows
+            for one, rows in self._rows[max(at - 56 * self.length.cycle, 0) : at]
+            if one.weekday() == weekday and self.length.place(one) == place
+        ]
         return float(median(same)) if len(same) >= 4 else None
 
 

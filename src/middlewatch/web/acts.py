@@ -133,7 +133,7 @@ def _plan(project: Project, request: Request, act: str, number: int | None) -> P
         incident=number,
         title=f"{LABELS[act]} incident {number}?",
         says=_SAYS[act],
-        undo=_UNDO[act],
+        undo=_UNDO[act].replace(" N ", f" {number} "),
         command=f"middlewatch incidents {number} {_VERBS[act]}{_of(project, name)}",
         stands=one.state,
         back=back,
@@ -158,7 +158,7 @@ _SAYS = {
 _UNDO = {
     "acknowledge": "Nothing in production changes, so there is nothing to undo; the entry stays in the time line.",
     "silence": "Acknowledge it to hear from it again.",
-    "resolve": "It cannot be opened again; a new one opens by itself if the change is still there.",
+    "resolve": "middlewatch incidents N reopen  opens it again.",
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import middlewatch.web.timeline as timeline
 import middlewatch.web.words as words
 
-from .. import charts, notes
+from .. import charts, groups, notes
 from ..incidents import Incident
 from ..model import shelf
 from ..project import Project
@@ -87,7 +87,7 @@ def answer(found: Status, project: Project) -> dict[str, Any]:
     """The one sentence in its parts: what, since when, how much the predictions moved, likely why."""
     if not found.incidents:
         said = _DAY.sub(lambda day: words.day(day[0]), found.sentence.partition(": ")[2])
-        return {"what": said, "incident": None, "cause": None}
+        return {"what": said, "incident": None, "cause": None, "with": []}
     worst = _worst(found.incidents)
     return {
         "what": words.headline(worst.title) or f"incident {worst.n}",
@@ -98,6 +98,7 @@ def answer(found: Status, project: Project) -> dict[str, Any]:
         "after": worst.after,
         "rows": worst.rows,
         "more": len(found.incidents) - 1,
+        "with": groups.beside(found.shared.get(worst.n, ())),
         "cause": likely(worst),
     }
 

@@ -10,7 +10,7 @@ import middlewatch.web.acts as acts
 import middlewatch.web.timeline as timeline
 import middlewatch.web.words as words
 
-from .. import notes
+from .. import groups, notes
 from ..errors import NotFound, nearest
 from ..incidents import Incident
 from ..project import Project
@@ -36,6 +36,7 @@ def facts(project: Project, request: Request, number: int, now: datetime) -> dic
     around = notes.all(project.store, since=since - AROUND, until=until)
     return {
         **one.to_dict(),
+        "with": groups.beside(groups.members(project.store, one)),
         "answer": diagnosis(one),
         "before": one.before,
         "after": one.after,
@@ -189,6 +190,7 @@ def _said(kind: str, given: Mapping[str, Any]) -> str:
             parts += [str(cause.get("detail") or "") for cause in (given["why"].get("causes") or ())[:1]]
     else:
         parts += [str(given[key]) for key in ("cause", "reason", "where") if given.get(key)]
+        parts += [f"through {given['through']}"] if given.get("through") else []
         if given.get("confirmed") is not None:
             parts.append("why was right" if given["confirmed"] else "why was wrong")
     return ", ".join(parts)

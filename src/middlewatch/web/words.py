@@ -54,6 +54,7 @@ EVENTS = {
     "ack": "acknowledged",
     "silence": "silenced",
     "resolve": "resolved",
+    "reopen": "opened again",
     "mark_bad": "rows marked bad",
     "unmark_bad": "marks taken back",
 }
