@@ -71,7 +71,8 @@ class Year:
             return learners.predictor(text, len(encoding.names), 1).batch(matrix, threads=learners.THREADS)
 
         scores, poor = model(), model(num_iterations=5, num_leaves=4)
-        unseen = learners.out_of_fold(seen, known, settings=settings, outputs=1, **kind)  # type: ignore[arg-type]
+        trees = learners.Trees(task="binary", classes=2, names=encoding.names, categorical=encoding.categorical)
+        unseen = learners.out_of_fold(trees, seen, known, outputs=1, seed=0)
         scores[:quarter] = unseen
         parts = table.select("day").with_row_index("row").partition_by("day", maintain_order=True)
         self.days: list[date] = [one["day"][0] for one in parts]

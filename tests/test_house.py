@@ -20,7 +20,7 @@ DOCS = ROOT.parent.parent / "docs"
 FLOORS: list[set[str]] = [
     {"errors", "findings"},
     {"times"},
-    {"cells", "charts", "config", "predictors", "sparks", "spool", "store", "tables"},
+    {"cells", "charts", "estimators", "usercode", "config", "predictors", "sparks", "spool", "store", "tables"},
     {"plots", "schema"},
     {"associations", "metrics"},
     {
@@ -37,7 +37,7 @@ FLOORS: list[set[str]] = [
         "targets",
         "versions",
     },
-    {"pictures"},
+    {"own", "pictures"},
     {"checks", "fingerprints", "infer", "shift"},
     {
         "accepting",

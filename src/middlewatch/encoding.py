@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 FORMAT: Final = 1
 """Of `Encoding.to_dict`. A reader refuses a newer one."""
+PLAIN_FORMAT: Final = 2
 NAN: Final = math.nan
 
 
@@ -130,12 +131,13 @@ class Encoding:
     @staticmethod
     def from_dict(facts: Mapping[str, Any]) -> Encoding:
         """Read `to_dict`. Raises StoreError for a newer format."""
-        if facts["format"] > FORMAT:
+        if facts["format"] > PLAIN_FORMAT:
             raise StoreError(
                 f"this encoding was written by a newer Middlewatch (format {facts['format']})",
                 fix="pip install -U middlewatch",
             )
-        return Encoding(
+        kind = Plain if facts["format"] == PLAIN_FORMAT else Encoding
+        return kind(
             [
                 EncodedColumn(one["name"], one["kind"], tuple(one["values"]), tuple(one["missing"]))
                 for one in facts["columns"]
@@ -143,13 +145,74 @@ class Encoding:
         )
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Encoding) and self.columns == other.columns
+        return type(other) is type(self) and isinstance(other, Encoding) and self.columns == other.columns
 
     def __hash__(self) -> int:
         return hash(self.columns)
 
     def __repr__(self) -> str:
         return f"Encoding({len(self.columns)} inputs, {len(self.categorical)} of them categories)"
+
+
+class Plain(Encoding):
+    """No encoding: the values themselves, for models with code of their own; numbers that mean missing are null.
+
+    `encode` gives a frame of the inputs in their canonical dtypes, `encode_row` a list of values.
+    """
+
+    __slots__ = ()
+
+    @staticmethod
+    def of(schema: Schema, frame: pl.DataFrame) -> Plain:
+        """The inputs of a schema; texts may be among them. Raises as `Encoding.of`."""
+        from .cells import sentinels
+
+        columns = []
+        for one in schema.features:
+            if one.kind == "time":
+                raise ConfigError(f'a time column ("{one.name}") cannot be a feature', fix='set its role to "ignored"')
+            if one.name not in frame.columns:
+                raise TableError(f'the table has no column "{one.name}"', fix="a feature of the schema is needed")
+            missing = tuple(sentinels(one.missing, one.decimal)) if one.kind in ("number", "whole") else ()
+            columns.append(EncodedColumn(one.name, one.kind, (), missing))
+        if not columns:
+            raise ConfigError(f"the schema of {schema.name} has no features", fix='give columns the role "feature"')
+        return Plain(columns)
+
+    def encode_row(self, values: Mapping[str, Any] | Sequence[Any]) -> list[Any]:
+        given = [values[name] for name in self.names] if isinstance(values, Mapping) else values
+        return [_plain(one, value) for one, value in zip(self.columns, given, strict=True)]
+
+    def encode(self, frame: pl.DataFrame) -> Any:
+        import polars as pl
+
+        wanted = []
+        for one in self.columns:
+            value = pl.col(one.name).cast(plain_dtype(one.kind))
+            if one.missing:
+                value = pl.when(~value.is_in(list(one.missing))).then(value)
+            wanted.append(value.alias(one.name))
+        return frame.select(wanted)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**super().to_dict(), "format": PLAIN_FORMAT}
+
+
+def plain_dtype(kind: str) -> Any:
+    """The dtype of a kind in the frames that a project's own code sees."""
+    import polars as pl
+
+    return {"number": pl.Float64, "whole": pl.Int64, "boolean": pl.Boolean}.get(kind, pl.String)
+
+
+def _plain(column: EncodedColumn, value: Any) -> Any:
+    if value is None or (column.missing and float(value) in column.missing):
+        return None
+    if column.kind == "number":
+        return float(value)
+    if column.kind == "whole":
+        return int(value)
+    return bool(value) if column.kind == "boolean" else value
 
 
 def _encoded(column: EncodedColumn, rule: Callable[[Any], float], values: pl.Series) -> NDArray[np.float64]:

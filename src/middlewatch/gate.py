@@ -6,6 +6,7 @@ journal keeps it beside the promotion it allowed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,8 @@ def alone(
         verdict(
             "latency",
             latency_us <= latency_limit_us,
-            f"{latency_us:.0f} us a row, allowed {latency_limit_us:.0f}",
+            f"{latency_us:.0f} us a row"
+            + (f", allowed {latency_limit_us:.0f}" if math.isfinite(latency_limit_us) else ", no limit is set"),
             challenger=latency_us,
         ),
     ]

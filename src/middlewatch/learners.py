@@ -1,16 +1,17 @@
-"""How the default model is grown: LightGBM, the same trees on every run and every number of threads."""
+"""What learns: the default model, LightGBM, the same trees on every run and every number of threads."""
 
 from __future__ import annotations
 
 import itertools
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .predictors import Predictor, load
+from .predictors import Predictor, load, trees_sha256
 
 Floats = NDArray[np.float64]
 THREADS = os.cpu_count() or 1
@@ -67,36 +68,80 @@ def grow(
     return str(trained.model_to_string()).encode()
 
 
-def out_of_fold(
-    matrix: Floats,
-    target: Floats,
-    *,
-    names: Sequence[str],
-    categorical: Sequence[int],
-    settings: Mapping[str, Any],
-    outputs: int,
-    folds: int = 3,
-) -> Floats:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """What a learner made: `kind` and `files` as a version keeps them, `tolerance` for scoring it again (relative)."""
+
+    predictor: Predictor
+    kind: str
+    files: Mapping[str, bytes]
+    settings: Mapping[str, Any]
+    tolerance: float = 0.0
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        return sum(len(one) for one in self.files.values())
+
+
+class Learner(Protocol):
+    """Anything that makes a model of encoded rows: a matrix, or a frame where the encoding is `Plain`."""
+
+    def fit(self, rows: Any, target: Floats, *, seed: int) -> Fitted:
+        """Learn from rows and their targets (see `targets.target_of`)."""
+        ...
+
+    def lighter(self, rows: int) -> Learner:
+        """A quicker one as for this many rows: for how scores spread, not for how good the model is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trees:
+    """The default model on an encoded matrix."""
+
+    task: str
+    classes: int
+    names: tuple[str, ...]
+    categorical: tuple[int, ...]
+    share: float = 1.0  # of the steps; the fewer, the larger
+    rows: int | None = None  # that the parameters are for, where they are not those learnt from
+
+    def fit(self, rows: Floats, target: Floats, *, seed: int) -> Fitted:
+        settings = parameters(self.task, self.rows or rows.shape[0], self.classes, seed)
+        settings["num_iterations"] = max(1, int(settings["num_iterations"] * self.share))
+        settings["learning_rate"] /= self.share
+        text = grow(rows, target, names=self.names, categorical=self.categorical, settings=settings)
+        outputs = self.classes if self.task == "multiclass" else 1
+        return Fitted(
+            predictor=predictor(text, len(self.names), outputs),
+            kind="lightgbm",
+            files={"model.txt": text},
+            settings=settings,
+            facts={"trees_sha256": trees_sha256(text)},
+        )
+
+    def lighter(self, rows: int) -> Trees:
+        return replace(self, share=self.share / 2, rows=rows)
+
+
+def out_of_fold(learner: Learner, rows: Any, target: Floats, *, outputs: int, seed: int, folds: int = 3) -> Floats:
     """Scores of each row by a model that has not seen it: (rows,) or (rows, outputs).
 
     Folds are contiguous, so that on rows in time order a day is scored by one model that saw none of that day. A
-    fold's model learns from at most FOLD_ROWS rows, in half the steps of twice the size: how scores spread is wanted,
-    not the last digit of each.
+    fold's model learns from at most FOLD_ROWS rows, by a lighter learner: how scores spread is wanted, not the last
+    digit of each.
     """
-    settings = {
-        **settings,
-        "num_iterations": max(1, settings["num_iterations"] // 2),
-        "learning_rate": settings["learning_rate"] * 2,
-    }
-    rows = matrix.shape[0]
-    scores = np.empty((rows, outputs) if outputs > 1 else rows)
-    bounds = np.linspace(0, rows, folds + 1).astype(int)
+    count = len(rows)
+    lighter = learner.lighter(count)
+    scores = np.empty((count, outputs) if outputs > 1 else count)
+    bounds = np.linspace(0, count, folds + 1).astype(int)
     for start, end in itertools.pairwise(bounds):
-        rest = np.r_[0:start, end:rows]
+        rest = np.r_[0:start, end:count]
         if rest.size > FOLD_ROWS:
-            rest = np.sort(np.random.default_rng(settings["seed"]).choice(rest, FOLD_ROWS, replace=False))
-        text = grow(matrix[rest], target[rest], names=names, categorical=categorical, settings=settings)
-        scores[start:end] = predictor(text, len(names), outputs).batch(matrix[start:end], threads=THREADS)
+            rest = np.sort(np.random.default_rng(seed).choice(rest, FOLD_ROWS, replace=False))
+        fitted = lighter.fit(rows[rest], target[rest], seed=seed)
+        scores[start:end] = fitted.predictor.batch(rows[start:end], threads=THREADS)
     return scores
 
 

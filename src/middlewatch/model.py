@@ -1,6 +1,7 @@
 """Model versions: the model, the encoding it was trained with, what made it, and rows that prove it still answers so.
 
 models/v0042/  model.txt  schema.toml  encoding.json  golden.json  env.txt  manifest.json
+               model.bin  code/train.py ...   in place of model.txt, where the project's own code made the model
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .encoding import Encoding
 from .errors import Refused
-from .predictors import Predictor
+from .predictors import OWN, Predictor
 from .predictors import load as load_predictor
 from .schema import Schema
 from .store import Store
@@ -21,9 +22,6 @@ from .versions import Shelf
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
-
-# Trees must agree to the bit; see `verify`.
-_EXACT_KINDS = frozenset({"lightgbm"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,12 +101,18 @@ def load(store: Store, model: str, version: str) -> ModelVersion:
 def predictor(store: Store, version: ModelVersion) -> Predictor:
     """The model, loaded and proved on its golden rows. Raises Refused where it answers them differently."""
     place = shelf(store, version.model)
-    loaded = load_predictor(
-        version.kind,
-        place.file(version.version, "model.txt"),
-        features=len(version.encoding.names),
-        outputs=version.outputs,
-    )
+    loaded: Predictor
+    if version.kind == OWN:
+        from . import own  # late: code of the user's own brings polars and more
+
+        names = [str(one["name"]) for one in version.manifest["files"]]
+        loaded = own.load(
+            lambda name: place.file(version.version, name),
+            names, version.manifest["own"], version.encoding, version.task, version.schema.classes,
+        )  # fmt: skip
+    else:
+        text = place.file(version.version, "model.txt")
+        loaded = load_predictor(version.kind, text, features=len(version.encoding.names), outputs=version.outputs)
     verify(version, loaded, json.loads(place.file(version.version, "golden.json")))
     return loaded
 
@@ -116,19 +120,28 @@ def predictor(store: Store, version: ModelVersion) -> Predictor:
 def verify(version: ModelVersion, loaded: Predictor, golden: Mapping[str, Any]) -> None:
     """Score the golden rows through the same encoding a request takes; they must come back as recorded.
 
-    Trees to the bit; other kinds to 1e-12, relative.
+    The default model's to the bit; others to the relative tolerance that their numbers have, 1e-12 or 1e-6.
     """
-    tolerance = 0.0 if version.kind in _EXACT_KINDS else 1e-12
+    tolerance = float(version.manifest.get("tolerance", 0.0))
     for number, (row, expected) in enumerate(zip(golden["rows"], golden["scores"], strict=True)):
         score = loaded.row(version.encoding.encode_row(row))
-        pairs = zip(_numbers(score), _numbers(expected), strict=True)
-        if any(abs(came - wanted) > tolerance * max(1.0, abs(wanted)) for came, wanted in pairs):
+        if not agree([score], [expected], tolerance):
             raise Refused(
                 f"{version.version} does not answer as it did when it was trained",
                 where=f"golden row {number}: {score!r}, was {expected!r}",
                 why="the model file, the library or the machine differs",
                 fix=f"middlewatch versions {version.version} shows the environment it was made in",
             )
+
+
+def agree(ones: Sequence[Any], others: Sequence[Any], tolerance: float) -> bool:
+    """True where two lists of scores are the same to a relative tolerance; not for what is no number."""
+    pairs = [
+        pair
+        for one, other in zip(ones, others, strict=True)
+        for pair in zip(_numbers(one), _numbers(other), strict=True)
+    ]
+    return all(abs(one - other) <= tolerance * max(1.0, abs(other)) for one, other in pairs)
 
 
 def _numbers(score: float | Sequence[float]) -> Sequence[float]:

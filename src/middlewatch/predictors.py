@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Predictor", "load", "trees_sha256"]
+__all__ = ["OWN", "Predictor", "load", "trees_sha256"]
 
+OWN = "own"
+"""The kind of a model that code of the project's own made (see `own`)."""
 _NORMAL = 0  # C_API_PREDICT_NORMAL: probabilities and values, not raw scores
 _FLOAT64 = 1  # C_API_DTYPE_FLOAT64
 _QUIET = "num_threads={threads} verbosity=-1"
@@ -46,8 +48,11 @@ class Predictor(Protocol):
         """Score some rows without numpy; as `row` of each."""
         ...
 
-    def batch(self, table: NDArray[np.float64], *, threads: int = 1) -> NDArray[np.float64]:
-        """Score a matrix (n, features); shape (n,) where `outputs` is 1, else (n, outputs)."""
+    def batch(self, table: Any, *, threads: int = 1) -> NDArray[np.float64]:
+        """Score what the encoding made of n rows (the default model: a matrix (n, features)).
+
+        Shape (n,) where `outputs` is 1, else (n, outputs).
+        """
         ...
 
 

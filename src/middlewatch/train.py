@@ -12,7 +12,7 @@ import json
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -21,15 +21,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from . import data, gate, history, learners, metrics, model, tables
-from .encoding import Encoding
-from .errors import ConfigError, NothingToDo, Refused
-from .predictors import trees_sha256
+from . import data, gate, history, learners, metrics, model, own, tables
+from .encoding import Encoding, Plain
+from .errors import ConfigError, NothingToDo, Refused, UsageError
+from .predictors import OWN
 from .targets import target_of
 from .times import iso
+from .usercode import UserCode, call_at
 
 if TYPE_CHECKING:
-    from .predictors import Predictor
     from .project import Project
     from .schema import Schema
 
@@ -40,6 +40,10 @@ HOLDOUT_SHARE = 0.2
 # Fewer rows than this after the champion's own say too little; the last fifth is taken instead.
 HOLDOUT_MINIMUM = 500
 GOLDEN_ROWS = 20
+# The slowest row of the default model that passes where nothing is set: ten times what it takes.
+LATENCY_US = 1000.0
+# A row alone and among others: BLAS may add in another order, a mean over the batch moves far more than this.
+SAME = 1e-6
 SMALLEST_TABLE = 50
 
 
@@ -79,10 +83,13 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class _Split:
-    """Encoded rows in training order: those before `cut` are learnt from, the rest is the holdout."""
+    """Encoded rows in training order: those before `cut` are learnt from, the rest is the holdout.
+
+    `matrix` is what the encoding makes of `frame`: numbers, or a frame of plain values for code of the user's own.
+    """
 
     frame: pl.DataFrame
-    matrix: Floats
+    matrix: Any
     target: Floats
     cut: int
 
@@ -95,10 +102,9 @@ class _Split:
 class _Grown:
     """A model and what was measured of it: `scores` of the holdout, `latency` in microseconds a row."""
 
-    text: bytes
+    fitted: learners.Fitted
+    learner: learners.Learner
     encoding: Encoding
-    predictor: Predictor
-    settings: Mapping[str, Any]
     scores: Floats
     worth: Mapping[str, Mapping[str, float]]
     golden: Mapping[str, Any]
@@ -124,30 +130,19 @@ def train(
     """
     started = time.perf_counter()
     schema = project.schema(name)
-    _check_settings(project, name, schema)
+    code = _own_code(project, name, schema)
     snapshot = take_snapshot(project, name, source, now=now, actor=actor, progress=progress)
     if not snapshot.ok and not force:
         raise _failed_tests(snapshot)
     live = project.journal(name).live()
     champion = model.load(project.store, name, live) if live and model.ours(live) else None
     usable, notes = _usable(data.frame(project.store, name, snapshot.version), schema)
-    encoding = Encoding.of(schema, usable)
+    encoding, learner = _learner(project, name, schema, usable, code)
     split = _split(usable, schema, encoding, champion)
-    progress(f"growing trees on {split.cut:,} rows, {len(encoding.names)} columns")
-    grown = _grow(schema, split, encoding, seed)
-    gate_lines = _gate_alone(schema, split, grown, project.settings(name).gate.latency_us)
-    if champion is not None:
-        loaded = model.predictor(project.store, champion)
-        old = loaded.batch(champion.encoding.encode(split.frame[split.cut :]))
-        gate_lines += gate.against_scores(
-            schema.task,
-            split.truth,
-            metrics.aligned(old, champion.classes, schema.classes),
-            grown.scores,
-            wanted=project.settings(name).gate,
-            champion_inputs=champion.encoding.names,
-            challenger_inputs=encoding.names,
-        )
+    progress(f"learning from {split.cut:,} rows, {len(encoding.names)} columns")
+    grown = _grow(schema, split, encoding, learner, seed)
+    notes += _own_score(code, schema, split, grown)
+    gate_lines = _gate(project, name, split, grown, champion, _latency_limit(project, name, code))
     manifest = {
         "data": snapshot.version,
         "data_sha256": snapshot.sha256,
@@ -164,7 +159,7 @@ def train(
     version = model.publish(project.store, name, files=_files(schema, grown), manifest=manifest, now=now, actor=actor)
     if schema.time:
         progress("scoring the training days by models that have not seen them, as history for the monitor")
-        _keep_history(project, name, schema, split, grown, version, now)
+        _keep_history(project, name, schema, split, grown, version, now, seed)
     return Trained(
         version=version,
         data=snapshot.version,
@@ -179,21 +174,80 @@ def train(
     )
 
 
-def _check_settings(project: Project, name: str, schema: Schema) -> None:
+def _own_code(project: Project, name: str, schema: Schema) -> UserCode | None:
+    """The model's own code as it stands in the project, None where it has none. Raises ConfigError."""
     settings = project.settings(name)
+    where = f"[models.{name}] in {project.config.path.name}"
     known = [one.name for one in metrics.METRICS[schema.task]]
     if settings.gate.metric not in (None, *known):
         raise ConfigError(
             f'"{settings.gate.metric}" is no metric of a {schema.task} model',
-            where=f"gate of [models.{name}] in {project.config.path.name}",
+            where=f"gate of {where}",
             fix=f"one of {', '.join(known)}",
         )
-    if settings.train or settings.files:
-        raise ConfigError(
-            "training with code of your own is not there yet",
-            where=f"[models.{name}] train and files in {project.config.path.name}",
-            fix="take both lines out to train the default model",
+    if settings.train is None:
+        if settings.files:
+            raise ConfigError("files are pinned for code of your own", where=where, fix='train = "train.py"')
+        return None
+    return UserCode.of(project.root, settings.train, settings.files, where=where)
+
+
+def _learner(
+    project: Project, name: str, schema: Schema, rows: pl.DataFrame, code: UserCode | None
+) -> tuple[Encoding, learners.Learner]:
+    """Who learns, and from what: the default model on numbers, or the project's own code on plain values."""
+    if code is None or (code.function("features") is None and code.function("train") is None):
+        encoding = Encoding.of(schema, rows)
+        return encoding, learners.Trees(
+            task=schema.task,
+            classes=len(schema.classes),
+            names=encoding.names,
+            categorical=encoding.categorical,
         )
+    plain = Plain.of(schema, rows)
+    settings = project.settings(name)
+    return plain, own.OwnLearner(
+        code=code, schema=schema, encoding=plain, frame=settings.frame, serializer=settings.serializer
+    )
+
+
+def _latency_limit(project: Project, name: str, code: UserCode | None) -> float:
+    """The gate's limit in microseconds: as it is set; else 1000 for the default model, none for one's own code."""
+    wanted = project.settings(name).gate.latency_us
+    return wanted if wanted is not None else LATENCY_US if code is None else float("inf")
+
+
+def _own_score(code: UserCode | None, schema: Schema, split: _Split, grown: _Grown) -> list[str]:
+    """What the project's `score(model, table, target)` says of the holdout, as notes.
+
+    It gets what `train` gets: the model that it made (the default one has `predict`), and rows as `features` gives.
+    """
+    judge = code.function("score") if code else None
+    if judge is None or code is None:
+        return []
+    predictor, rows = grown.fitted.predictor, split.matrix[split.cut :]
+    table: Any = split.frame[split.cut :].select(grown.encoding.names)
+    judged: Any = _Asked(lambda given: predictor.batch(grown.encoding.encode(given)))
+    target: Any = split.truth
+    if isinstance(predictor, own.OwnPredictor) and isinstance(grown.learner, own.OwnLearner):
+        table, target = predictor.prepared(rows), grown.learner.target(target)
+        judged = _Asked(predictor.score) if predictor.model is None else predictor.model
+    try:
+        facts = judge(judged, table, target)
+        return [f"{code.entry} score(): {key} {float(value):.6g}" for key, value in dict(facts).items()]
+    except Exception as error:
+        raise UsageError(
+            f"score() of {code.entry} fails",
+            why=f"{type(error).__name__}: {error}",
+            fix="score(model, table, target) gives a dict of numbers",
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The default model as code of the user's own sees it."""
+
+    predict: Callable[[Any], Floats]
 
 
 def take_snapshot(
@@ -219,6 +273,10 @@ def take_snapshot(
     if source[:1] == "d" and source[1:].isdigit():
         return data.load(project.store, name, source)
     progress(f"reading {source}")
+    if ".py:" in source:
+        raw = tables.from_frame(call_at(project.root, source), source=source)
+    else:
+        raw = tables.scan(source, base=project.root)
     marked = [
         data.LeaveOut(datetime.fromisoformat(span.since), datetime.fromisoformat(span.until), span.where or None)
         for span in project.incidents(name).bad_spans()
@@ -226,7 +284,7 @@ def take_snapshot(
     return data.snapshot(
         project.store,
         name,
-        tables.scan(source, base=project.root),
+        raw,
         project.schema(name),
         zone=project.zone,
         now=now,
@@ -289,50 +347,75 @@ def _split(rows: pl.DataFrame, schema: Schema, encoding: Encoding, champion: mod
     return _Split(rows, encoding.encode(rows), target, cut)
 
 
-def _grow(schema: Schema, split: _Split, encoding: Encoding, seed: int) -> _Grown:
-    outputs = len(schema.classes) if schema.task == "multiclass" else 1
-    settings = learners.parameters(schema.task, split.cut, len(schema.classes), seed)
-    text = learners.grow(
-        split.matrix[: split.cut],
-        split.target[: split.cut],
-        names=encoding.names,
-        categorical=encoding.categorical,
-        settings=settings,
-    )
-    predictor = learners.predictor(text, len(encoding.names), outputs)
-    scores = predictor.batch(split.matrix[split.cut :], threads=learners.THREADS)
-    golden, stable = _golden(split, encoding, predictor)
+def _grow(schema: Schema, split: _Split, encoding: Encoding, learner: learners.Learner, seed: int) -> _Grown:
+    fitted = learner.fit(split.matrix[: split.cut], split.target[: split.cut], seed=seed)
+    scores = fitted.predictor.batch(split.matrix[split.cut :], threads=learners.THREADS)
+    if fitted.kind == OWN and not np.isfinite(scores).all():
+        raise Refused("the model gives scores that are not numbers", fix="let it answer every row, missing values too")
+    golden, stable = _golden(split, encoding, fitted)
     return _Grown(
-        text=text,
+        fitted=fitted,
+        learner=learner,
         encoding=encoding,
-        predictor=predictor,
-        settings=settings,
         scores=scores,
         worth=metrics.evaluate(schema.task, split.truth, scores, seed=seed),
         golden=golden,
         stable=stable,
-        latency=_latency(predictor, split.matrix[split.cut :][:GOLDEN_ROWS]),
+        latency=_latency(encoding, fitted, golden["rows"]),
     )
 
 
-def _golden(split: _Split, encoding: Encoding, predictor: Predictor) -> tuple[dict[str, Any], bool]:
-    """Rows spread over the holdout with their scores, and whether scoring them twice gives the same."""
+def _golden(split: _Split, encoding: Encoding, fitted: learners.Fitted) -> tuple[dict[str, Any], bool]:
+    """Rows spread over the holdout with their scores, and whether scoring them twice gives the same.
+
+    Raises Refused where a row alone is scored otherwise than among the others.
+    """
     spread = np.linspace(split.cut, split.frame.height - 1, GOLDEN_ROWS).astype(int)
-    rows = split.frame[spread].select(encoding.names).to_dicts()
-    first = [predictor.row(encoding.encode_row(row)) for row in rows]
-    second = [predictor.row(encoding.encode_row(row)) for row in rows]
-    return {"rows": rows, "scores": first}, first == second
+    frame = split.frame[spread].select(encoding.names)
+    rows = frame.to_dicts()
+    first = [fitted.predictor.row(encoding.encode_row(row)) for row in rows]
+    second = [fitted.predictor.row(encoding.encode_row(row)) for row in rows]
+    together = fitted.predictor.batch(encoding.encode(frame))
+    stable = model.agree(first, second, fitted.tolerance)
+    if stable and not model.agree(first, together.tolist(), max(fitted.tolerance, SAME)):
+        raise Refused(
+            "a row alone gets another score than the same row among others",
+            why="features() or the model looks at more than one row at a time",
+            fix="compute means, ranks and the like in train(), and keep them in the model",
+        )
+    return {"rows": rows, "scores": first}, stable
 
 
-def _latency(predictor: Predictor, matrix: Floats, rounds: int = 100) -> float:
-    rows = [list(row) for row in matrix]
-    spent = []
-    for _ in range(rounds):
+def _latency(encoding: Encoding, fitted: learners.Fitted, golden: Sequence[Mapping[str, Any]]) -> float:
+    """Median microseconds a row, asked one by one, for some tenths of a second."""
+    rows = [encoding.encode_row(row) for row in golden]
+    spent: list[float] = []
+    started = time.perf_counter()
+    while len(spent) < 3 or (len(spent) < 100 and time.perf_counter() - started < 0.5):
         before = time.perf_counter_ns()
         for row in rows:
-            predictor.row(row)
+            fitted.predictor.row(row)
         spent.append((time.perf_counter_ns() - before) / 1000 / len(rows))
     return float(np.median(spent))
+
+
+def _gate(
+    project: Project, name: str, split: _Split, grown: _Grown, champion: model.ModelVersion | None, limit: float
+) -> list[gate.Verdict]:
+    schema = project.schema(name)
+    lines = _gate_alone(schema, split, grown, limit)
+    if champion is None:
+        return lines
+    old = model.predictor(project.store, champion).batch(champion.encoding.encode(split.frame[split.cut :]))
+    return lines + gate.against_scores(
+        schema.task,
+        split.truth,
+        metrics.aligned(old, champion.classes, schema.classes),
+        grown.scores,
+        wanted=project.settings(name).gate,
+        champion_inputs=champion.encoding.names,
+        challenger_inputs=grown.encoding.names,
+    )
 
 
 def _gate_alone(schema: Schema, split: _Split, grown: _Grown, latency_limit: float) -> list[gate.Verdict]:
@@ -351,7 +434,7 @@ def _gate_alone(schema: Schema, split: _Split, grown: _Grown, latency_limit: flo
 
 def _files(schema: Schema, grown: _Grown) -> dict[str, bytes]:
     return {
-        "model.txt": grown.text,
+        **grown.fitted.files,
         "schema.toml": schema.to_toml().encode(),
         "encoding.json": json.dumps(grown.encoding.to_dict()).encode(),
         "golden.json": json.dumps(grown.golden).encode(),
@@ -367,7 +450,8 @@ def _record(schema: Schema, split: _Split, grown: _Grown) -> dict[str, Any]:
 
     return {
         "task": schema.task,
-        "kind": "lightgbm",
+        "kind": grown.fitted.kind,
+        "tolerance": grown.fitted.tolerance,
         "target": schema.target,
         "classes": list(schema.classes),
         "inputs": list(grown.encoding.names),
@@ -375,27 +459,26 @@ def _record(schema: Schema, split: _Split, grown: _Grown) -> dict[str, Any]:
         "holdout_rows": int(split.truth.size),
         "trained_until": moment(split.cut - 1),
         "holdout_from": moment(split.cut),
-        "settings": dict(grown.settings),
+        "settings": dict(grown.fitted.settings),
         "metrics": grown.worth,
         "score_mean": float(grown.scores.mean()),
         "latency_us": round(grown.latency, 2),
-        "size_bytes": len(grown.text),
-        "trees_sha256": trees_sha256(grown.text),
+        "size_bytes": grown.fitted.size,
+        **grown.fitted.facts,
         "environment": environment(),
     }
 
 
 def _keep_history(
-    project: Project, name: str, schema: Schema, split: _Split, grown: _Grown, version: str, now: datetime
+    project: Project, name: str, schema: Schema, split: _Split, grown: _Grown, version: str, now: datetime, seed: int
 ) -> None:
     """Training days become windows of the monitor, with scores of models that had not seen the rows."""
     unseen = learners.out_of_fold(
+        grown.learner,
         split.matrix[: split.cut],
         split.target[: split.cut],
-        names=grown.encoding.names,
-        categorical=grown.encoding.categorical,
-        settings=grown.settings,
         outputs=grown.scores.shape[1] if grown.scores.ndim == 2 else 1,
+        seed=seed,
     )
     scores = np.concatenate([unseen, grown.scores])
     history.backfill(project, name, schema, split.frame, scores, version=version, now=now)
@@ -404,12 +487,21 @@ def _keep_history(
 def environment() -> dict[str, Any]:
     """What a replay elsewhere would need to know: Python, platform, and the packages that decide a prediction."""
     decisive = ("lightgbm", "numpy", "polars", "middlewatch")
+    wanted = [*decisive, *(one for one in ("scikit-learn", "xgboost", "pandas", "skops") if _is_there(one))]
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "machine": platform.machine(),
-        "packages": {one: importlib.metadata.version(one) for one in decisive},
+        "packages": {one: importlib.metadata.version(one) for one in wanted},
     }
+
+
+def _is_there(package: str) -> bool:
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _packages() -> list[str]:

@@ -54,7 +54,10 @@ class Gate:
     drop_at_most: float = _setting(
         "number", 0.002, "how much worse than the live version may pass; of rmse and mae a share of it", least=0
     )
-    latency_us: float = _setting("number", 1000, "the slowest score of one row that passes", unit="µs", least=1)
+    latency_us: float | None = _setting(
+        "number", None, "the slowest score of one row that passes; left out: 1000, and no limit for your own code",
+        example=1000, unit="µs", least=1,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +88,14 @@ class ModelConfig:
     key: str | None = _setting("text", None, "the column with your own id of each row", example="flight_id")
     rules: str | None = _setting("text", None, "your own data tests, Python functions on rows", example="rules.py")
     train: str | None = _setting(
-        "text", None, "your own code: load, features, train, score; every one optional", example="train.py", later=True
+        "text", None, "your own code: features, train, score; every one optional", example="train.py"
     )
     files: tuple[str, ...] = _setting(
-        "list of texts", [], "lookups that features() reads: copied and pinned with the version", later=True
+        "list of texts", [], "lookups and modules that it reads: copied and pinned with the version"
+    )
+    frame: str = _setting("choice", "polars", "what your own code gets tables as", choices=("polars", "pandas"))
+    serializer: str = _setting(
+        "choice", "skops", "how your own model is kept; pickle runs what is in the file", choices=("skops", "pickle")
     )
     threshold: float = _setting("number", 0.5, "binary: a score from here on is a yes", least=0, most=1)
     runbook: str | None = _setting(
@@ -156,7 +163,7 @@ class Serve:
         "choice", "off", "a JSON line a request on stderr, without bodies", choices=("off", "json")
     )
     root_path: str = _setting(
-        "path prefix", "", "where a proxy shows the API, whether it takes the prefix off or not", example="/delay"
+        "path prefix", "", "where a proxy shows the API, such as /delay, whether or not it takes that off"
     )
 
 

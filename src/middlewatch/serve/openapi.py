@@ -16,7 +16,7 @@ __all__ = ["document", "page"]
 _TYPES: dict[str, dict[str, Any]] = {
     "number": {"type": "number"},
     "whole": {"type": "integer", "format": "int64"},
-    "boolean": {"type": "boolean"},
+    "boolean": {"enum": [True, False, 0, 1]},
     "category": {"type": "string"},
     "text": {"type": "string"},
     "time": {"type": "string", "format": "date-time"},
@@ -217,7 +217,9 @@ def _object(scorer: Scorer) -> dict[str, Any]:
     properties = {}
     for field in scorer.body_type.fields:
         kind = dict(_TYPES[field.kind])
-        if field.nulls:
+        if field.nulls and "enum" in kind:
+            kind["enum"] = [*kind["enum"], None]
+        elif field.nulls:
             kind["type"] = [kind["type"], "null"]
         properties[field.name] = kind
     return {
