@@ -67,7 +67,7 @@ FLOORS: list[set[str]] = [
         "train",
         "why",
     },
-    {"alerts", "monitor", "retrain"},
+    {"alerts", "imports", "monitor", "retrain"},
     {"library"},
     {"web"},
     {"demo"},

@@ -298,7 +298,7 @@ def test_the_verb(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert '"joined": 2' in out
     code, _, err = run("import", str(tmp_path / "late.csv"))
     assert code == 2
-    assert "outcomes only, for now" in err
+    assert "which column holds the times" in err
     code, _, err = run(*words[:-1], "flite")
     assert code == 2
     assert 'did you mean "flight"' in err

@@ -13,13 +13,26 @@ from .errors import MiddlewatchError
 from .findings import Finding
 
 __version__ = "0.1.0"
-__all__ = ["Finding", "Handle", "MiddlewatchError", "Profile", "Schema", "check", "open", "profile", "rule", "split"]
+__all__ = [
+    "Finding",
+    "Handle",
+    "MiddlewatchError",
+    "Profile",
+    "Schema",
+    "check",
+    "import_",
+    "open",
+    "profile",
+    "rule",
+    "split",
+]
 
 _HOMES = {
     "Handle": "library",
     "Profile": "profiles",
     "Schema": "schema",
     "check": "library",
+    "import_": "library",
     "open": "library",
     "profile": "library",
     "rule": "checks",

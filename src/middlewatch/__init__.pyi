@@ -3,6 +3,7 @@ from .errors import MiddlewatchError as MiddlewatchError
 from .findings import Finding as Finding
 from .library import Handle as Handle
 from .library import check as check
+from .library import import_ as import_
 from .library import open as open
 from .library import profile as profile
 from .library import split as split

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -77,7 +77,7 @@ def init(
     and says whether each is right. Doubts that nobody settled stand as comments in the schema file.
     """
     settings_path = folder / PROJECT_FILE
-    model = name or _name_from(target)
+    model = name or name_from(target)
     config.check_name(model)
     schema_path = folder / f"{model}.schema.toml"
     known = config.load(folder) if settings_path.exists() else None
@@ -105,29 +105,47 @@ def init(
     doubts = [one for one in inferred.doubts if one not in right]
     schema = inferred.schema
     report = checks.check(raw, schema, zone=zone, sample=SAMPLE)
-    folder.mkdir(parents=True, exist_ok=True)
     source = _source(table, folder)
     block: dict[str, Any] = {"source": source, "target": schema.target, "task": schema.task}
     block |= {"time": schema.time} if schema.time else {}
     block |= {"key": schema.key} if schema.key else {}
-    # The schema first: a settings file that names a model without one would be a project that cannot be opened.
-    _create(schema_path, _with_doubts(schema.to_toml(), doubts))
-    files = [schema_path.name]
-    if known is None:
-        _create(settings_path, config.template(model, **block))
-    else:
-        settings_path.write_text(
-            config.add_model(settings_path.read_text(encoding="utf-8"), model, **block), encoding="utf-8"
-        )
-    files.insert(0, PROJECT_FILE)
+    files = lay_down(folder, schema, doubts, block)
     plots = folder / f"{model}.html"
     if not plots.exists():
         report.save(plots, title=f"{model}: {source}")
         files.append(plots.name)
+    return Started(folder=folder, name=model, files=files, schema=schema, doubts=doubts, report=report)
+
+
+def lay_down(
+    folder: Path, schema: Schema, doubts: Sequence[Doubt], block: Mapping[str, Any], **monitor: str | None
+) -> list[str]:
+    """Write a model's schema and its `[models.NAME]` block, in a new middlewatch.toml or the one that is there.
+
+    Returns the files written. `monitor` are settings of `[monitor]` in a new file: its zone, its window. Raises
+    FileExistsError for a schema that is there: nothing is overwritten.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    settings_path, schema_path = folder / PROJECT_FILE, folder / f"{schema.name}.schema.toml"
+    # The schema first: a settings file that names a model without one would be a project that cannot be opened.
+    _create(schema_path, _with_doubts(schema.to_toml(), doubts))
+    if not settings_path.exists():
+        _create(settings_path, config.template(schema.name, **block, **monitor))
+    else:
+        settings_path.write_text(
+            config.add_model(settings_path.read_text(encoding="utf-8"), schema.name, **block), encoding="utf-8"
+        )
+    files = [PROJECT_FILE, schema_path.name]
     if not (folder / ".gitignore").exists():
         _create(folder / ".gitignore", IGNORED)
         files.append(".gitignore")
-    return Started(folder=folder, name=model, files=files, schema=schema, doubts=doubts, report=report)
+    return files
+
+
+def name_from(words: str) -> str:
+    """The name of a model after a column or a file."""
+    folded = re.sub(r"[^a-z0-9_-]+", "-", words.lower()).strip("-_")[:64]
+    return folded if folded[:1].isalpha() else "model"
 
 
 def merged(settled: Settled, options: Sequence[str]) -> Settled:
@@ -155,11 +173,6 @@ def _with_doubts(text: str, doubts: Sequence[Doubt]) -> str:
         if header in lines:
             lines.insert(lines.index(header), "".join(letter if letter.isprintable() else "?" for letter in said))
     return "\n".join(lines)
-
-
-def _name_from(target: str) -> str:
-    folded = re.sub(r"[^a-z0-9_-]+", "-", target.lower()).strip("-_")
-    return folded if folded[:1].isalpha() else "model"
 
 
 def _source(table: str, folder: Path) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from . import groups, times
 from .errors import NotFound, NothingToDo, UsageError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .checks import Report, RowRule
     from .differences import Difference
     from .doctor import Checked
+    from .imports import Asked, ImportedLog
     from .incidents import Incident
     from .infer import Doubt
     from .initialise import Started
@@ -88,6 +89,30 @@ def init(
         task=task,
         settled=merged({}, answers),
         ask=ask,
+    )
+
+
+def import_(table: Any, *, project: str | Path | None = None, **asked: Unpack[Asked]) -> ImportedLog:
+    """The log of a service that is not ours, a frame or a file, as predictions of `ext-<version>`; judges its windows.
+
+    `time` and `score` are columns; several scores are the classes', `"cat=p_cat"` where their names differ. `version`
+    is a column or the version. In `project` (default: the nearest folder upward) or, where there is none, in a new
+    one here. The same table again adds nothing. Raises UsageError, TableError, Refused; nothing is written then.
+    """
+    from . import imports, tables
+
+    raw = _raw(table, Path.cwd(), tables)
+    done = imports.bring(raw, project, asked, now=Handle.clock(), actor=who())
+    handle = Handle(Project.open(done.folder, search=False), done.model)
+    try:
+        judged = handle.monitor()
+    except NothingToDo as nothing:  # the first day is not over yet
+        return replace(done, notes=[*done.notes, nothing.what])
+    return replace(
+        done,
+        windows=len(judged.windows),
+        alarms=sum(1 for one in judged.windows if one["alarm"]),
+        incidents=[one.n for one in handle.incidents()],
     )
 
 
@@ -259,7 +284,7 @@ class Handle:
         """The cause of an incident (number), of a span, or of the newest incident; for a prediction id, its story."""
         from . import why
 
-        if about is not None and not about.isdigit():
+        if about is not None and (not about.isdigit() or self._is_foreign(about)):
             return why.explain_row(self.project, self.model, about, on=on)
         return why.diagnose(
             self.project,
@@ -269,6 +294,14 @@ class Handle:
             until=self.moment(until),
             now=self.clock(),
         )
+
+    def _is_foreign(self, about: str) -> bool:
+        """True for a number that is no incident's, where another service gives the ids: it may be one of those."""
+        from . import model
+
+        live = self.project.journal(self.model).live()
+        known = {one.n for one in self.project.incidents(self.model).all()}
+        return live is not None and not model.ours(live) and int(about) not in known
 
     def promote(self, version: str, *, channel: str = "live", reason: str = "", force: str | None = None) -> Released:
         """Make a version live through the gate; `force` gives the reason to do it against the gate."""
@@ -449,7 +482,10 @@ class Handle:
         )
 
     def monitor(self, *, until: datetime | str | None = None, rebuild: bool = False) -> Judged:
-        """Judge every finished window that is not judged yet; opens, updates and closes incidents, and tells of it."""
+        """Judge every finished window that is not judged yet; opens, updates and closes incidents, and tells of it.
+
+        `until` is now, or for an imported log its own newest event.
+        """
         found = self.monitor_all([self.model], until=until, rebuild=rebuild)
         if found.quiet:
             raise found.quiet[0]
@@ -466,14 +502,20 @@ class Handle:
         quiet: list[NothingToDo] = []
         for name in models:
             try:
-                judged[name] = monitor.judge(
-                    self.project, name, until=self.moment(until), rebuild=rebuild, now=self.clock()
-                )
+                reached = self.moment(until) or self._horizon(name)
+                judged[name] = monitor.judge(self.project, name, until=reached, rebuild=rebuild, now=self.clock())
             except NothingToDo as error:  # one quiet model must not keep the others from being judged
                 quiet.append(error)
         counts = {name: len(judged[name].windows) if name in judged else 0 for name in models}
         told = alerts.after_monitor(self.project, counts, started=started, clock=self.clock)
         return Monitored(list(judged.values()), quiet, told.notes())
+
+    def _horizon(self, name: str) -> datetime | None:
+        """Where an imported log ends, if that is before now."""
+        from . import imports
+
+        reached = imports.horizon(self.project, name)
+        return None if reached is None else min(reached, self.clock())
 
     def note(self, text: str, *, source: str = "", at: datetime | str | None = None) -> datetime:
         """Put an event from outside on the time line: a deploy, a feed change."""

@@ -90,7 +90,7 @@ def promote(
         )
         return _released(entry, verdicts)
 
-    return _until_uncontested(decide)
+    return until_uncontested(decide)
 
 
 def gate_of(project: Project, candidate: model.ModelVersion, live: str | None) -> list[gate.Verdict]:
@@ -135,6 +135,11 @@ def rollback(
                 why="only one version has ever been live" if live else "nothing has been live yet",
                 fix=f"middlewatch versions --model {name}",
             )
+        if not model.ours(target):
+            raise Refused(
+                f"{target} is not our model: it answers elsewhere, and is rolled back there",
+                fix="middlewatch import  its log afterwards shows whether that helped",
+            )
         wanted = model.load(project.store, name, target)
         if wanted.version == live:
             raise NothingToDo(f"{live} is live already")
@@ -163,7 +168,7 @@ def rollback(
         )
         return _released(entry, [])
 
-    return _until_uncontested(decide)
+    return until_uncontested(decide)
 
 
 def unfreeze(project: Project, name: str, *, reason: str = "", now: datetime, actor: str) -> Released:
@@ -185,7 +190,7 @@ def unfreeze(project: Project, name: str, *, reason: str = "", now: datetime, ac
         )
         return _released(entry, [])
 
-    return _until_uncontested(decide)
+    return until_uncontested(decide)
 
 
 def _released(entry: Entry, verdicts: Sequence[dict[str, Any]]) -> Released:
@@ -201,7 +206,7 @@ def _refused(version: str, verdicts: Sequence[dict[str, Any]]) -> Refused:
     )
 
 
-def _until_uncontested(decide: Callable[[], Answer]) -> Answer:
+def until_uncontested(decide: Callable[[], Answer]) -> Answer:
     """Decide again from what stands now where somebody else wrote the next entry first."""
     for _ in range(ATTEMPTS - 1):
         try:

@@ -21,12 +21,15 @@ import polars as pl
 import polars.exceptions as plx
 import polars.selectors as cs
 
-from .errors import OutOfReach, TableError, nearest
+from .errors import OutOfReach, Refused, TableError, nearest
 
 Format = Literal["csv", "parquet", "ipc", "jsonl"]
 
 BATCH: Final = 131_072
 """Rows of a batch, and of a row group that we write: polars' streaming memory depends on the latter."""
+
+SHOWN: Final = 5
+"""Rows at fault that an error names."""
 
 _HEAD: Final = 262_144
 _SNIFFED_LINES: Final = 60
@@ -193,6 +196,20 @@ def write_parts(
     if held or not written:
         write(held or [pl.DataFrame(schema=lazy.collect_schema())])
     return written
+
+
+def refuse_rows(wrong: pl.Series, cells: pl.Series, column: str, why: str, *, fix: str = "") -> None:
+    """Raise Refused where some cells are wrong (nulls of `wrong` are not), naming the first rows, counted from 1."""
+    wrong = wrong.fill_null(False)
+    count = int(wrong.sum())
+    if not count:
+        return
+    shown = ", ".join(f"row {at + 1}: {str(cells[at])[:40]!r}" for at in wrong.arg_true().head(SHOWN).to_list())
+    raise Refused(
+        f'"{column}" {why} in {count:,} of {wrong.len():,} rows; nothing was kept',
+        where=shown,
+        fix=fix or "mend these rows, or leave them out, and import the table again",
+    )
 
 
 @contextmanager

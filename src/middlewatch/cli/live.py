@@ -235,4 +235,8 @@ def _line(row: dict[str, Any]) -> str:
     if "field" in row:
         return f"{row['received']}  {row['caller'] or '-'}  refused: {row['error']}"
     inputs = " ".join(f"{name}={value}" for name, value in row["inputs"].items() if value is not None)
-    return f"{row['received']:%Y-%m-%d %H:%M:%S}Z  {row['id']}  {row['version']}  {row['score']:.4f}  {inputs}"
+    from ..model import ours
+
+    # What was imported was received all at once; when it happened is what one looks for.
+    when = row["received"] if ours(str(row["version"])) else row["time"]
+    return f"{when:%Y-%m-%d %H:%M:%S}Z  {row['id']}  {row['version']}  {row['score']:.4f}  {inputs}"

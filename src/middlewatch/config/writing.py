@@ -20,6 +20,7 @@ def template(
     time: str | None = None,
     key: str | None = None,
     zone: str | None = None,
+    window: str | None = None,
 ) -> str:
     """The text of a new middlewatch.toml: one model, and every other setting as a comment with its default."""
     given = {"source": source, "target": target, "task": task, "time": time, "key": key}
@@ -28,7 +29,7 @@ def template(
         _block("models." + name, ModelConfig, given),
     ]
     for section, kind in SECTIONS.items():
-        blocks.append(_block(section, kind, {"zone": zone} if section == "monitor" else {}))
+        blocks.append(_block(section, kind, {"zone": zone, "window": window} if section == "monitor" else {}))
     return "\n".join(blocks)
 
 

@@ -7,7 +7,7 @@ Limits are marked `guessed` and have room for a clean next month (`limits`); `ta
 
 from __future__ import annotations
 
-from .decide import MOST_CATEGORIES, Doubt, Inferred, Settled, describe, infer
+from .decide import MOST_CATEGORIES, Doubt, Inferred, Settled, describe, infer, logged
 from .kinds import HEADER_AGAIN
 
-__all__ = ["HEADER_AGAIN", "MOST_CATEGORIES", "Doubt", "Inferred", "Settled", "describe", "infer"]
+__all__ = ["HEADER_AGAIN", "MOST_CATEGORIES", "Doubt", "Inferred", "Settled", "describe", "infer", "logged"]

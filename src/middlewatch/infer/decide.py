@@ -30,6 +30,8 @@ _CODE_NAME: Final = re.compile(
     r"(^|[_\W])(code|zip|zipcode|postcode|type|class|category|region|store|sku)([_\W]|$)", re.I
 )
 _EPOCH_SECONDS: Final = (1e9, 2.2e9)
+_UNKNOWN: Final = 95
+"""The weight of a doubt about rows without an outcome: of a log most outcomes may be still to come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,32 @@ def describe(raw: tables.Raw, *, name: str = "table", zone: str = "UTC") -> Infe
     look = _Look(raw, zone, None, None, {})
     schema = look.table(name)
     return Inferred(schema, tuple(doubt for _, doubt in sorted(look.doubts, key=_order)))
+
+
+def logged(
+    raw: tables.Raw,
+    *,
+    name: str,
+    target: str,
+    task: Task,
+    classes: tuple[str, ...] = (),
+    time: str,
+    key: str | None = None,
+    zone: str = "UTC",
+    settled: Settled | None = None,
+) -> Inferred:
+    """The schema of what a model elsewhere was asked: of the columns all but time, key and target are its inputs.
+
+    `target` holds the outcomes where it is a column, else it is what the schema will call them. `task` is told by the
+    answers, and so are the `classes`, but for a probability alone. Raises as `infer` does; a table without inputs is
+    fine: its predictions can still be watched.
+    """
+    _present(raw.columns, {"time": time, "key": key})
+    for column in settled or {}:
+        if column not in raw.columns:
+            raise NotFound(f'the table has no column "{column}"', fix=nearest(column, raw.columns))
+    look = _Look(raw, zone, time, key, settled or {})
+    return look.logged(name, target, task, classes)
 
 
 def _present(columns: list[str], wanted: Mapping[str, str | None]) -> None:
@@ -174,6 +202,59 @@ class _Look:
                 fix="give a table with columns that are known before the outcome",
             )
         return Inferred(schema, tuple(doubt for _, doubt in sorted(self.doubts, key=_order)))
+
+    def logged(self, name: str, outcome: str, task: Task, classes: tuple[str, ...]) -> Inferred:
+        classes = self._outcome(outcome, task, classes)
+        asked_for_key = self.key is not None
+        self._time_and_key()
+        if not asked_for_key and self.key is not None:
+            self.doubts = [(weight, one) for weight, one in self.doubts if one.column != self.key]
+            self._doubt(self.key, 65, "an input?", "no, an id: ignored", f"--key {self.key} joins outcomes by it")
+            self.columns[self.key], self.key = replace(self.columns[self.key], role="ignored", unique=False), None
+        for column in list(self.columns.values()):
+            if column.role == "feature":
+                said = self.settled.get(column.name, {}).get("role")
+                role: Role = said[-1] if said else self._use(column)  # type: ignore[assignment]
+                self.columns[column.name] = replace(column, role=role)
+        there = [one for one in self.columns.values() if one.name in self.facts]
+        absent = [one for one in self.columns.values() if one.name not in self.facts]
+        schema = Schema(
+            name=name,
+            target=outcome,
+            task=task,
+            time=self.time,
+            key=self.key,
+            columns=(*(self._limited(one) for one in there), *absent),
+            classes=classes,
+        )
+        return Inferred(schema, tuple(doubt for _, doubt in sorted(self.doubts, key=_order)))
+
+    def _outcome(self, name: str, task: Task, classes: tuple[str, ...]) -> tuple[str, ...]:
+        """Settle the target's column, which may not be there yet; the classes."""
+        column = self.columns.get(name)
+        if column is None:
+            classes = classes or (("0", "1") if task == "binary" else ())
+            whole = all(one.isdecimal() for one in classes)
+            kind: Kind = "number" if task == "regression" else "whole" if whole else "category"
+            self.columns[name] = Column(name=name, kind=kind, role="target", nulls=1.0)
+            return classes
+        if task == "multiclass" or classes:
+            kind, texts = column.kind, {target.class_text(one, column.kind) for one in self.facts[name].values()}
+            strange = sorted(texts - set(classes))
+            if strange:
+                raise TableError(
+                    f"{name} holds {', '.join(strange[:5])}, which the answers never name",
+                    why=f"they name {', '.join(classes[:12])}",
+                    fix="--score CLASS=COL says which column belongs to which class",
+                )
+        else:
+            kind, _, classes, doubts = target.settle(column, self.facts[name], task)
+            for doubt in doubts:
+                if doubt[0] != _UNKNOWN:
+                    self._doubt(name, *doubt)
+        known = classes if kind == "category" else None
+        self.columns[name] = replace(column, role="target", kind=kind, categories=known, unseen=0.0)
+        return classes
 
     def _doubt(self, column: str, weight: int, question: str, guess: str, why: str, other: str = "") -> None:
         self.doubts.append((weight, Doubt(column, question, guess, why, other)))
@@ -292,12 +373,17 @@ class _Look:
 
     def _role(self, column: Column, outcome: str, task: Task) -> Role:
         """Whether the model should see a column, with a doubt where the answer is no guess to make in silence."""
-        name, facts = column.name, self.facts[column.name]
-        if column.kind == "time":
-            return "ignored"
-        leak = target.knows(name, outcome, facts, self.sample, task)
+        name = column.name
+        leak = column.kind != "time" and target.knows(name, outcome, self.facts[name], self.sample, task)
         if leak:
             self._doubt(name, 100, "known before the outcome?", "a leak, ignored", leak, f"--role {name}=feature")
+            return "ignored"
+        return self._use(column)
+
+    def _use(self, column: Column) -> Role:
+        """Whether a column that is no leak is of use to a model."""
+        name, facts = column.name, self.facts[column.name]
+        if column.kind == "time":
             return "ignored"
         if facts.distinct == 1:
             value = facts.values()[0]

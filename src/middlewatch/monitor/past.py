@@ -43,6 +43,8 @@ class Past:
     def under(self, unit: Unit, version: str) -> dict[str, Facts]:
         """The window with the predictions that `version` gave, or would have given."""
         inputs, whole = self._read(unit)
+        if not models.ours(version):
+            return inputs | _predicted(whole)  # nobody can ask it again: what was answered then is what is known
         if unit.logged and all(set(one.versions) == {version} for one in unit.days):
             return inputs | _predicted(whole)
         found = [self._scores(one, version) for one in unit.days]
@@ -50,7 +52,7 @@ class Past:
 
     def mean(self, unit: Unit, version: str) -> float | None:
         """Mean prediction of `version`."""
-        if all(set(one.versions) == {version} for one in unit.days):
+        if not models.ours(version) or all(set(one.versions) == {version} for one in unit.days):
             column = self._read(unit)[1].columns.get(SCORE)
         else:
             found = [one for day in unit.days if (one := self._scores(day, version)) is not None]

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from middlewatch import labels, predictions
-from middlewatch.cells import cast
-from middlewatch.errors import NothingToDo, Refused, TableError, UsageError, nearest
+from middlewatch.cells import booleans, cast, column, is_text
+from middlewatch.errors import NothingToDo, TableError, UsageError, nearest
+from middlewatch.tables import refuse_rows
 
 if TYPE_CHECKING:
     from middlewatch.project import Project
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from middlewatch.tables import Raw
 
 CHUNK = 250_000
-SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,10 +112,10 @@ def _check_private(schema: Schema, key: str | None) -> None:
             where=f"{schema.name}.schema.toml",
             fix='key = "COLUMN" there, for predictions from now on; --id COL joins by the ids that answers carried',
         )
-    column = known.get(schema.key)
-    if column is not None and column.private is not None:
+    held = known.get(schema.key)
+    if held is not None and held.private is not None:
         raise UsageError(
-            f'the key "{schema.key}" is private ({column.private}) and is not in the log as it was sent',
+            f'the key "{schema.key}" is private ({held.private}) and is not in the log as it was sent',
             fix="--id COL joins by the ids that answers carried",
         )
 
@@ -141,22 +141,32 @@ def _typed(
             columns.append(pl.Series(out, [None] * table.height, dtype=pl.Datetime("us", "UTC")))
             continue
         cells = table[source].alias(out)
+        if out == "value" and schema.classes == ("0", "1"):
+            cells = _zero_or_one(cells)
         decimal = target.decimal if out == "value" and target is not None else "."
         good, bad = cast(out, cells.dtype, wanted, missing=blanks, decimal=decimal, zone=str(zone.zone))
         read = cells.to_frame().select(good, bad.alias("bad"))
-        _refuse(read["bad"], cells, source, f"is no {_KINDS.get(wanted, wanted)}")
+        refuse_rows(read["bad"], cells, source, f"is no {_KINDS.get(wanted, wanted)}")
         columns.append(read[out])
     frame = pl.DataFrame(columns)
     texts = frame["ref"].cast(pl.String)
-    _refuse(texts.is_null() | (texts.str.len_chars() > labels.LONGEST), table[ref], ref, "names no prediction")
+    refuse_rows(texts.is_null() | (texts.str.len_chars() > labels.LONGEST), table[ref], ref, "names no prediction")
     if schema.task == "regression":
         values = frame["value"].cast(pl.Float64)
-        _refuse(values.is_not_null() & ~values.is_finite(), table[value], value, "is no number")
+        refuse_rows(values.is_not_null() & ~values.is_finite(), table[value], value, "is no number")
     else:
         values = _classes(frame["value"].cast(pl.String), table[value], schema.classes)
         wrong = values.is_not_null() & ~values.is_in(list(schema.classes))
-        _refuse(wrong, table[value], value, f"is no class of {schema.target} ({', '.join(schema.classes[:12])})")
+        refuse_rows(wrong, table[value], value, f"is no class of {schema.target} ({', '.join(schema.classes[:12])})")
     return frame.select(texts.alias("ref"), values.alias("value"), "time")
+
+
+def _zero_or_one(cells: pl.Series) -> pl.Series:
+    """Yes and no as 1 and 0, for classes of these names; anything else as it is."""
+    if not is_text(cells.dtype):
+        return cells
+    words = cells.to_frame().select(booleans(column(cells.name)).alias(cells.name)).to_series()
+    return words.cast(pl.Int64) if words.null_count() == cells.null_count() else cells
 
 
 def _classes(texts: pl.Series, cells: pl.Series, classes: tuple[str, ...]) -> pl.Series:
@@ -168,20 +178,6 @@ def _classes(texts: pl.Series, cells: pl.Series, classes: tuple[str, ...]) -> pl
 
 
 _KINDS = {"number": "number", "whole": "whole number", "boolean": "yes or no", "time": "time"}
-
-
-def _refuse(wrong: pl.Series, cells: pl.Series, column: str, why: str) -> None:
-    """Raise where some cells are wrong, naming the first rows (from 1) and what stands there."""
-    count = int(wrong.fill_null(False).sum())
-    if not count:
-        return
-    rows = wrong.fill_null(False).arg_true().head(SHOWN).to_list()
-    shown = ", ".join(f"row {at + 1}: {str(cells[at])[:40]!r}" for at in rows)
-    raise Refused(
-        f'"{column}" {why} in {count:,} of {wrong.len():,} rows; nothing was kept',
-        where=shown,
-        fix="mend these rows, or leave them out, and import the table again",
-    )
 
 
 # ------------------------------------------------------------------ writing

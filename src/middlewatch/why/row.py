@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from .. import model, predictions
-from ..errors import MiddlewatchError, NotFound
+from ..errors import MiddlewatchError, NotFound, UsageError
 from ..fingerprints.case import NUMBERS
 from ..replay import Replayer, load
 from .report import plain
@@ -84,7 +84,11 @@ class Explained:
 
     def _next(self) -> str:
         return (
-            "middlewatch why" if any(one["unusual"] for one in self.inputs) else f"middlewatch versions {self.version}"
+            "middlewatch why"
+            if any(one["unusual"] for one in self.inputs)
+            else f"middlewatch versions {self.version}"
+            if model.ours(self.version)
+            else "middlewatch status"
         )
 
 
@@ -93,15 +97,7 @@ def explain_row(project: Project, name: str, ident: str, *, on: str | None = Non
 
     Raises NotFound, UsageError for what is no id.
     """
-    moment = predictions.received_of(ident)
-    rows = predictions.read(
-        project.store,
-        project.spool(name),
-        name,
-        since=moment - timedelta(seconds=1),
-        until=moment + timedelta(seconds=1),
-        by="received",
-    ).filter(pl.col("mw.id") == ident)
+    rows = _found(project, name, ident)
     if not rows.height:
         raise NotFound(f"there is no prediction {ident}", where=name, fix="middlewatch tail shows some")
     version = str(rows["mw.version"][0])
@@ -131,6 +127,24 @@ def explain_row(project: Project, name: str, ident: str, *, on: str | None = Non
         on_score=float(theirs.shown(rows)[0]) if theirs is not None else None,
         notes=tuple(notes),
     )
+
+
+def _found(project: Project, name: str, ident: str) -> pl.DataFrame:
+    """The row of an id, looked for where ours says it is; that of another service's id may be anywhere."""
+    store, spool = project.store, project.spool(name)
+    wanted = pl.col("mw.id") == ident
+    live = project.journal(name).live()
+    try:
+        moment = predictions.received_of(ident)
+    except UsageError:
+        if live is None or model.ours(live):
+            raise
+    else:
+        since, until = moment - timedelta(seconds=1), moment + timedelta(seconds=1)
+        rows = predictions.read(store, spool, name, since=since, until=until, by="received").filter(wanted)
+        if rows.height or live is None or model.ours(live):
+            return rows
+    return predictions.scan(store, spool, name).filter(wanted).collect()
 
 
 def _loaded(project: Project, name: str, version: str, notes: list[str]) -> Replayer | None:

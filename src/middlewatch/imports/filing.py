@@ -1,0 +1,145 @@
+"""Rows of a log into the store, those that are not there yet; and in the journal, which version answers elsewhere."""
+
+from __future__ import annotations
+
+import socket
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from middlewatch import predictions
+from middlewatch.errors import Refused
+from middlewatch.model import ours
+from middlewatch.observations import observe
+from middlewatch.releases import until_uncontested
+from middlewatch.times import iso
+
+from .answers import Answers
+from .reading import MOMENT, no_future_score
+
+if TYPE_CHECKING:
+    from middlewatch.project import Project
+    from middlewatch.schema import Schema
+
+CALLER = "import"
+SERVER = "import-"
+COVERED = 0.5
+"""Share of rows that have time and score of filed ones, and other content, from which they are taken for the same."""
+
+
+def observations(
+    typed: pl.DataFrame,
+    schema: Schema,
+    found: Answers,
+    *,
+    ids: pl.Series,
+    times: pl.Series,
+    versions: pl.Series,
+    callers: pl.Series | None,
+) -> pl.DataFrame:
+    """The rows as predictions, by event time, each id once."""
+    seen = observe(typed, schema, found.predicted, version=None, caller=CALLER, received=None)
+    seen = seen.with_columns(ids.alias("mw.id"), times.alias("mw.time"), versions.alias("mw.version"))
+    if callers is not None:
+        seen = seen.with_columns(callers.fill_null(CALLER).alias("mw.caller"))
+    return seen.unique("mw.id", keep="first", maintain_order=True).sort("mw.time", maintain_order=True)
+
+
+def fresh(project: Project, name: str, rows: pl.DataFrame, *, given: bool) -> pl.DataFrame:
+    """Those of the rows that are not in the log yet. `given` says that the ids are the service's own.
+
+    Raises Refused where rows are in the log in other words: filed again, they would count twice.
+    """
+    log = predictions.scan(project.store, project.spool(name), name, columns=["mw.id", "mw.time", "mw.score"])
+    known = log.collect()
+    new = rows.join(known, on="mw.id", how="anti", maintain_order="left")
+    if given:
+        no_future_score(known, rows.select("mw.id", "mw.time", "mw.score"))
+        return new
+    if new.height < rows.height:
+        return new  # rows are known again, so they are written as they were
+    twice = new.join(known.select("mw.time", "mw.score").unique(), on=["mw.time", "mw.score"], how="semi")
+    if twice.height > COVERED * new.height:
+        raise Refused(
+            f"{twice.height:,} of {new.height:,} new rows have the time and score of rows that are filed, "
+            "and other cells; nothing was kept",
+            why="columns were added, taken out or written in another way since, or times are too coarse",
+            fix="--id COL tells rows apart by the service's own id",
+        )
+    return new
+
+
+def file(project: Project, name: str, rows: pl.DataFrame, *, now: datetime) -> int:
+    """Log the rows. They are received now, in the order they happened, so that what is newest is found last."""
+    if not rows.height:
+        return 0
+    start = now - timedelta(microseconds=rows.height)
+    received = (pl.lit(start, dtype=MOMENT) + pl.duration(microseconds=pl.int_range(pl.len()))).alias("mw.received")
+    token = predictions.new_token()
+    filed = rows.with_columns(received.cast(MOMENT), pl.lit(SERVER + token).alias("mw.server"))
+    return predictions.write_batch(project.store, name, filed, token=token)
+
+
+def horizon(project: Project, name: str) -> datetime | None:
+    """Up to when an imported log may be judged: its newest event, and the grace that late rows have.
+
+    A day that the log breaks off in is half a day of traffic, and no fault. None where the newest row was not imported.
+    """
+    live = project.journal(name).live()
+    if live is None or ours(live):
+        return None
+    log = predictions.scan(project.store, project.spool(name), name, columns=["mw.time", "mw.server"])
+    newest = log.select("mw.time", "mw.server").top_k(1, by="mw.time").collect()
+    if not newest.height or not str(newest["mw.server"][0] or "").startswith(SERVER):
+        return None
+    moment: datetime = newest["mw.time"][0]
+    return moment + project.config.monitor.grace
+
+
+def enter(project: Project, name: str, rows: pl.DataFrame, *, now: datetime, actor: str) -> str | None:
+    """Journal versions that are new, from their first row on; the one of the newest row of all is live."""
+    if not rows.height:
+        return project.journal(name).live()
+    first = rows.group_by("mw.version").agg(pl.col("mw.time").min()).sort("mw.time", "mw.version")
+    newest = rows["mw.version"][-1]
+    last = rows["mw.time"][-1]
+
+    def append(version: str, at: datetime) -> None:
+        def decide() -> None:
+            journal = project.journal(name)
+            head = journal.head()
+            if journal.live() == version:
+                return
+            journal.append(
+                action="external",
+                version=version,
+                actor=actor,
+                host=socket.gethostname(),
+                at=at,
+                reason="seen in an imported log",
+                facts={"imported": iso(now)},
+                expect=head.n if head else 0,
+            )
+
+        until_uncontested(decide)
+
+    entered = {one.version: one for one in project.journal(name).entries()}
+    for version, at in first.iter_rows():
+        if version not in entered:
+            append(version, at)
+    log = predictions.scan(project.store, project.spool(name), name, columns=["mw.time"])
+    latest = log.select(pl.col("mw.time").max()).collect().item()
+    if latest is None or last >= latest:
+        append(newest, rows.filter(pl.col("mw.version") == newest)["mw.time"].min())  # type: ignore[arg-type]
+    return project.journal(name).live()
+
+
+def check_live(project: Project, name: str) -> None:
+    """Raise Refused for a model that is served from here: its own log is kept already."""
+    live = project.journal(name).live()
+    if live is not None and ours(live):
+        raise Refused(
+            f"{name} answers with {live}, which is ours: its log is kept by middlewatch serve",
+            fix="--name ANOTHER watches another service beside it",
+        )
