@@ -41,6 +41,7 @@ FLOORS: list[set[str]] = [
     {"checks", "fingerprints", "infer", "shift"},
     {
         "accepting",
+        "comparing",
         "data",
         "differences",
         "incidents",
@@ -53,6 +54,7 @@ FLOORS: list[set[str]] = [
     },
     {"groups", "observations", "project"},
     {"history", "replay"},
+    {"admission"},
     {
         "building",
         "doctor",
