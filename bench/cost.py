@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from middlewatch import predictions, spool
+from middlewatch import ids, predictions, spool
 from middlewatch.profiles import Kind, spec_of
 from middlewatch.project import Project
 from middlewatch.schema import Column, Schema
@@ -110,10 +110,10 @@ def past(project: Project, days: int, rows: int, wide: int = 0) -> None:
 
 
 def _with_ids(frame: pl.DataFrame) -> pl.DataFrame:
-    token = predictions.new_token()
+    token = ids.new_token()
     micros = frame["mw.received"].cast(pl.Int64)
     return frame.with_columns(
-        pl.Series("mw.id", [predictions.new_id(one, token, at) for at, one in enumerate(micros)], dtype=pl.String)
+        pl.Series("mw.id", [ids.new_id(one, token, at) for at, one in enumerate(micros)], dtype=pl.String)
     )
 
 

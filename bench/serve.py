@@ -1,6 +1,6 @@
 """What one answered request costs: CPU of the serving process, latency, memory, and CPU to the first answer.
 
-    python bench/serve.py [--requests 6000] [--runs 3]
+    python bench/serve.py [--requests 6000] [--runs 3] [--peers DIR]
 
 Over loopback and one kept connection, a JSON object of 12 named values; LightGBM, binary, 200 trees of 31 leaves.
 Every answer's status and score are checked: an error is a fast answer, too. Contenders take turns in one run, so that
@@ -9,15 +9,18 @@ a busy machine is as busy for all of them; trust CPU and ratios before milliseco
     middlewatch      validation, prediction, the log record written before the answer
     the same, power  with durability = "power": the record is forced to disk before the answer
     raw ASGI hello   uvicorn, uvloop, httptools, a constant answer: the floor of this stack
-    FastAPI          pydantic and the same predictor, no log (where FastAPI is installed)
+    FastAPI          pydantic and the same predictor, no log
+
+`--peers DIR` adds servers that live in environments of their own, DIR/NAME/bin/python (see `servers`): mlflow, bentoml,
+mlserver, vetiver, and fastapi. They keep nothing of what they are asked. A slow one is asked fewer times.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
+import signal
 import socket
 import statistics
 import subprocess
@@ -25,7 +28,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +37,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+import servers
 from middlewatch import model
 from middlewatch.encoding import Encoding
 from middlewatch.predictors import load
@@ -44,7 +48,6 @@ NOW = datetime(2026, 11, 22, 2, tzinfo=UTC)
 NUMBERS = ("temp", "humid", "wind_speed", "precip", "visib", "distance")
 WHOLES = ("sched_hour", "plane_year", "seats")
 CATEGORIES = ("carrier", "origin", "dest")
-TICK = os.sysconf("SC_CLK_TCK")
 
 OURS = """
 import json, sys
@@ -169,7 +172,12 @@ class Contender:
     name: str
     code: str
     folder: Path
-    checked: bool = True
+    python: str = sys.executable
+    score: Callable[[Any], float] | None = lambda facts: facts["score"]
+    requests: Sequence[bytes] = ()
+    places: Sequence[int] = ()  # of the rows that the requests hold; all of them where empty
+    count: float = 1.0  # share of the requests
+    wanted: int = 0  # the port of a server that cannot say which it took
     process: subprocess.Popen[str] | None = None
     port: int = 0
     start_seconds: float = 0.0
@@ -177,32 +185,79 @@ class Contender:
     latencies: list[float] = field(default_factory=list)
 
     def start(self) -> None:
+        """Start it, and wait until it has answered its first request rightly."""
+        arguments = [self.python, "-c", self.code, str(self.folder), *([str(self.wanted)] if self.wanted else [])]
+        out = None if self.wanted else subprocess.PIPE
+        quiet = (self.folder / "peer.log").open("ab") if self.wanted else None
         self.process = subprocess.Popen(
-            [sys.executable, "-c", self.code, str(self.folder)], stdout=subprocess.PIPE, text=True
+            arguments,
+            stdout=quiet or out,
+            stderr=quiet,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
-        line = self.process.stdout.readline() if self.process.stdout else ""
-        if not line:
-            raise SystemExit(f"{self.name} did not start")
-        self.port = int(line.strip().rpartition(":")[2])
+        if quiet:
+            quiet.close()
+        if self.process.stdout:
+            line = self.process.stdout.readline()
+            if not line:
+                raise SystemExit(f"{self.name} did not start")
+            self.port = int(line.strip().rpartition(":")[2])
+        else:
+            self.port = self.wanted
+        deadline = time.monotonic() + 120
+        while not self._answers():
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                raise SystemExit(f"{self.name} did not answer: see {self.folder / 'peer.log'}")
+            time.sleep(0.2)
+        self.start_seconds = self.cpu_seconds()
+
+    def _answers(self) -> bool:
+        try:
+            with closing(socket.create_connection(("127.0.0.1", self.port))) as connection:
+                return ask(connection, self.requests[0])[0] == 200
+        except (OSError, Closed):
+            return False
+
+    def processes(self) -> list[int]:
+        """The server and what it has started."""
+        if self.process is None:
+            return []
+        found, parents = [self.process.pid], {}
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+        for pid in found:
+            found += [child for child, parent in parents.items() if parent == pid]
+        return found
 
     def cpu_seconds(self) -> float:
-        """User and system time of the process so far."""
-        pid = self.process.pid if self.process else 0
-        parts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(parts[11]) + int(parts[12])) / TICK
+        """CPU of its processes so far; not by /proc/PID/stat, whose clock ticks at 10 ms."""
+        total = 0
+        for pid in self.processes():
+            for task in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+                with suppress(OSError):
+                    total += int(task.read_text().split()[0])
+        return total / 1e9
 
     def memory(self) -> float:
-        """Resident memory in MB."""
-        pid = self.process.pid if self.process else 0
-        status = Path(f"/proc/{pid}/status").read_text()
-        return int(status.split("VmRSS:")[1].split()[0]) / 1024
+        """Resident memory of its processes in MB."""
+        texts = [Path(f"/proc/{pid}/status").read_text() for pid in self.processes()]
+        return sum(int(text.split("VmRSS:")[1].split()[0]) for text in texts) / 1024
 
     def stop(self) -> None:
         if self.process is not None:
-            self.process.terminate()
+            for pid in reversed(self.processes()):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
             self.process.wait(timeout=40)
             if self.process.stdout:
                 self.process.stdout.close()
+
+
+class Closed(Exception):
+    """The server closed the connection."""
 
 
 def ask(connection: socket.socket, request: bytes) -> tuple[int, bytes]:
@@ -212,28 +267,34 @@ def ask(connection: socket.socket, request: bytes) -> tuple[int, bytes]:
     while True:
         part = connection.recv(65536)
         if not part:
-            raise SystemExit("the server closed the connection")
+            raise Closed
         data += part
         head, found, body = data.partition(b"\r\n\r\n")
         if found:
-            length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n", 1)[0])
-            if len(body) >= length:
-                return int(head[9:12]), body
+            head = head.lower()
+            if b"content-length:" in head:
+                if len(body) >= int(head.partition(b"content-length:")[2].split(b"\r\n", 1)[0]):
+                    return int(head[9:12]), body
+            elif body.endswith(b"0\r\n\r\n"):  # in chunks
+                parts = body.split(b"\r\n")
+                return int(head[9:12]), b"".join(parts[1::2])
 
 
-def measure(one: Contender, requests: Sequence[bytes], scores: Sequence[float], count: int) -> None:
+def measure(one: Contender, scores: Sequence[float], count: int) -> None:
     """One run: `count` requests over one connection, each answer checked."""
+    count = max(50, int(count * one.count))
     with closing(socket.create_connection(("127.0.0.1", one.port))) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for number in range(200):
-            ask(connection, requests[number % len(requests)])
+        for number in range(count // 10):
+            ask(connection, one.requests[number % len(one.requests)])
         before = one.cpu_seconds()
         for number in range(count):
-            place = number % len(requests)
+            turn = number % len(one.requests)
+            place = one.places[turn] if one.places else turn
             started = time.perf_counter_ns()
-            status, body = ask(connection, requests[place])
+            status, body = ask(connection, one.requests[turn])
             one.latencies.append((time.perf_counter_ns() - started) / 1000)
-            if status != 200 or (one.checked and json.loads(body)["score"] != scores[place]):
+            if status != 200 or (one.score is not None and one.score(json.loads(body)) != scores[place]):
                 raise SystemExit(f"{one.name} answered {status}: {body[:300]!r}, not {scores[place]!r}")
         one.cpu.append((one.cpu_seconds() - before) / count * 1e6)
 
@@ -242,6 +303,7 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=6_000)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--peers", type=Path, help="a folder of environments: NAME/bin/python")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         project = prepare(Path(folder) / "process", durability="process")
@@ -249,35 +311,60 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
         version = model.load(project.store, "delay", "v1")
         predictor = model.predictor(project.store, version)
         asked = rows(500, seed=9).to_dicts()
-        scores = [
-            float(predictor.batch(version.encoding.encode(pl.DataFrame([row], schema=_types())))[0]) for row in asked
-        ]
-        requests = [_request(json.dumps(row).encode()) for row in asked]
+        matrix = version.encoding.encode(pl.DataFrame(asked, schema=_types()))
+        scores = [float(one) for one in predictor.batch(matrix)]
+        requests = [servers.request("/predict", row) for row in asked]
         contenders = [
-            Contender("middlewatch", OURS, project.root),
-            Contender("the same, power", OURS, Path(folder) / "power"),
-            Contender("raw ASGI hello", HELLO, project.root, checked=False),
+            Contender("middlewatch", OURS, project.root, requests=requests),
+            Contender("the same, power", OURS, Path(folder) / "power", requests=requests),
+            Contender("raw ASGI hello", HELLO, project.root, requests=requests, score=None),
         ]
-        if importlib.util.find_spec("fastapi"):
-            contenders.append(Contender("FastAPI", FASTAPI, project.root))
-        else:
-            say("FastAPI is not installed: left out")
-        run(contenders, requests, scores, options.requests, options.runs)
+        contenders += peers(options.peers, Path(folder), project, matrix, requests, say) if options.peers else []
+        run(contenders, scores, options.requests, options.runs)
         report(contenders, say, size=len(json.dumps(asked[0])))
 
 
-def run(
-    contenders: Sequence[Contender], requests: Sequence[bytes], scores: Sequence[float], count: int, runs: int
-) -> None:
+def peers(
+    environments: Path, folder: Path, project: Project, matrix: Any, requests: Sequence[bytes], say: Callable[..., None]
+) -> list[Contender]:
+    """The other servers that are installed, with the same trees."""
+    found = []
+    version = model.load(project.store, "delay", "v1")
+    for place, (name, peer) in enumerate(servers.PEERS.items()):
+        python = environments / name / "bin" / "python"
+        if not python.exists():
+            say(f"{name} is not installed: left out")
+            continue
+        own = folder / name
+        own.mkdir()
+        (own / "model.txt").write_bytes(model.shelf(project.store, "delay").file("v1", "model.txt"))
+        names = list(version.encoding.names)
+        (own / "names.json").write_text(json.dumps(names))
+        # vetiver's check of a body takes no missing numbers.
+        places = [at for at, row in enumerate(matrix) if name != "vetiver" or not np.isnan(row).any()]
+        bodies = [peer.body(servers.encoded(names, matrix[at].tolist())) for at in places]
+        given = [servers.request(peer.path, body) for body in bodies]
+        found.append(
+            Contender(
+                name, peer.script, own, python=str(python), score=peer.score, requests=given, places=places,
+                count=0.05, wanted=18_700 + 10 * place,
+            )
+        )  # fmt: skip
+    python = environments / "fastapi" / "bin" / "python"
+    if python.exists():
+        found.append(Contender("FastAPI", FASTAPI, project.root, python=str(python), requests=requests))
+    else:
+        say("FastAPI is not installed: left out")
+    return found
+
+
+def run(contenders: Sequence[Contender], scores: Sequence[float], count: int, runs: int) -> None:
     try:
         for one in contenders:
             one.start()
-            with closing(socket.create_connection(("127.0.0.1", one.port))) as connection:
-                ask(connection, requests[0])
-            one.start_seconds = one.cpu_seconds()
         for _ in range(runs):
             for one in contenders:
-                measure(one, requests, scores, count)
+                measure(one, scores, count)
         for one in contenders:
             one.latencies.sort()
     finally:
@@ -309,16 +396,6 @@ def _types() -> dict[str, Any]:
         **dict.fromkeys(WHOLES, pl.Int64),
         **dict.fromkeys(CATEGORIES, pl.String),
     }
-
-
-def _request(body: bytes) -> bytes:
-    return (
-        b"POST /predict HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
-        % (
-            len(body),
-            body,
-        )
-    )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ DOCS = ROOT.parent.parent / "docs"
 FLOORS: list[set[str]] = [
     {"errors", "findings"},
     {"times"},
-    {"cells", "charts", "estimators", "usercode", "config", "predictors", "sparks", "spool", "store", "tables"},
+    {"cells", "charts", "estimators", "ids", "usercode", "config", "predictors", "sparks", "spool", "store", "tables"},
     {"plots", "schema"},
     {"associations", "metrics"},
     {
@@ -41,7 +41,6 @@ FLOORS: list[set[str]] = [
     {"checks", "fingerprints", "infer", "shift"},
     {
         "accepting",
-        "comparing",
         "data",
         "differences",
         "incidents",
@@ -54,7 +53,6 @@ FLOORS: list[set[str]] = [
     },
     {"groups", "observations", "project"},
     {"history", "replay"},
-    {"admission"},
     {
         "building",
         "doctor",

@@ -19,6 +19,7 @@ import middlewatch as mw
 from middlewatch import library, predictions, tables
 from middlewatch.cli import main
 from middlewatch.errors import MiddlewatchError, Refused, TableError, UsageError
+from middlewatch.ids import received_of
 from middlewatch.imports import reading
 from middlewatch.imports.answers import answers, follows
 from middlewatch.project import Project
@@ -280,7 +281,7 @@ def test_own_ids_sort_by_event_time_and_differ(tmp_path: Path) -> None:
     ids = reading.own_ids(times, content)
     assert ids.n_unique() == 9_000
     assert ids.str.len_chars().unique().to_list() == [20]
-    assert predictions.received_of(ids[8_999]) == times[8_999]
+    assert received_of(ids[8_999]) == times[8_999]
     # A null is not the word for it, and a cell cannot reach into the next one.
     odd = pl.DataFrame({"a": ["x", None, "", "null"], "b": ["", "", "x", ""]})
     assert reading.contents(odd, ["a", "b"]).n_unique() == 4

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from middlewatch import predictions, spool
+from middlewatch import ids, predictions, spool
 from middlewatch.errors import OutOfReach, UsageError
 from middlewatch.predictions import Record, Refusal
 from middlewatch.retention import expire_log
@@ -45,7 +45,7 @@ def head(version: str = "v7", stream: str = "log", columns: Any = COLUMNS) -> sp
 def record(number: int, *, received: datetime = NOW, time: datetime | None = None, **values: Any) -> Record:
     at = received + timedelta(seconds=number)
     return Record(
-        id=predictions.new_id(micros(at), "abcde", number),
+        id=ids.new_id(micros(at), "abcde", number),
         time=micros(time or at),
         received=micros(at),
         caller="billing/4.2",
@@ -87,20 +87,20 @@ def folder(tmp_path: Path) -> Path:
 
 @given(st.integers(0, 2**55 - 1), st.integers(0, 2**55 - 1), st.integers(0, 2**21))
 def test_ids_sort_by_received_time_and_find_it(one: int, two: int, counter: int) -> None:
-    first, second = predictions.new_id(one, "zzzzz", counter), predictions.new_id(two, "00000", counter)
+    first, second = ids.new_id(one, "zzzzz", counter), ids.new_id(two, "00000", counter)
     assert len(first) == 20
     if one != two:
         assert (first < second) == (one < two)
-    assert micros(predictions.received_of(predictions.new_id(min(one, 2**52), "abcde", counter))) == min(one, 2**52)
+    assert micros(ids.received_of(ids.new_id(min(one, 2**52), "abcde", counter))) == min(one, 2**52)
 
 
 def test_ids_of_a_batch_are_all_different() -> None:
-    assert len(set(predictions.new_ids(5000, NOW, "abcde"))) == 5000
-    assert predictions.received_of(predictions.new_ids(2, NOW, "abcde")[1]) == NOW
-    assert len(predictions.new_token()) == 5
+    assert len(set(ids.new_ids(5000, NOW, "abcde"))) == 5000
+    assert ids.received_of(ids.new_ids(2, NOW, "abcde")[1]) == NOW
+    assert len(ids.new_token()) == 5
     for wrong in ("", "abc", "U" * 20, "é" * 20):
         with pytest.raises(UsageError):
-            predictions.received_of(wrong)
+            ids.received_of(wrong)
 
 
 # ------------------------------------------------------------------ segments
@@ -414,7 +414,7 @@ def test_refused_requests_are_a_stream_of_their_own(folder: Path, store: Store) 
     top = head(stream="refused")
     for number in range(3):
         one = Refusal(
-            id=predictions.new_id(micros(NOW) + number, "abcde", number), time=None, received=micros(NOW) + number,
+            id=ids.new_id(micros(NOW) + number, "abcde", number), time=None, received=micros(NOW) + number,
             caller="x", field="temp", came="a string", expected="a number", error="no", raw=b'{"temp":"x"}',
         )  # fmt: skip
         log.append(top, predictions.frame_of(one), received=one.received)
@@ -469,7 +469,7 @@ def test_a_batch_is_logged_with_its_event_times(store: Store) -> None:
     assert set(got["mw.received"]) == {NOW}
     assert set(got["mw.caller"]) == {"batch"}
     assert got["mw.id"].n_unique() == 3
-    assert predictions.received_of(got["mw.id"][0]) == NOW
+    assert ids.received_of(got["mw.id"][0]) == NOW
     assert {one.version for one in predictions.files(store, "delay")} == {"v1", "v2"}
     assert predictions.write_batch(store, "delay", frame, now=NOW) == 3
     assert predictions.read(store, None, "delay").height == 6

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 import middlewatch as mw
-from middlewatch import library, predictions
+from middlewatch import ids, library, predictions
 from middlewatch.errors import NotFound, NothingToDo, UsageError
 from middlewatch.why import Diagnosis, diagnose
 
@@ -248,4 +248,4 @@ def test_one_prediction_tells_its_story(shop: mw.Handle) -> None:
     with pytest.raises(UsageError):
         shop.why("not-an-id")
     with pytest.raises(NotFound):
-        shop.why(predictions.new_ids(1, NOW)[0])
+        shop.why(ids.new_ids(1, NOW)[0])

@@ -88,7 +88,7 @@ def snapshot(
     """
     from . import checks, tables
 
-    kept, left_out = without(raw.collect(), schema, zone, leave_out)
+    kept, left_out = _without(raw, schema, zone, leave_out)
     if not kept.height:
         raise NothingToDo("no row is left to keep", why="the table is empty, or every row of it is marked bad")
     typed = schema.typed(kept, zone=str(zone)).frame
@@ -134,18 +134,6 @@ def snapshot(
     return DataVersion(version=version, manifest=place.manifest(version), new=True)
 
 
-def trusted(store: Store, model: str, learnt_from: Sequence[str], *, but: str = "") -> str | None:
-    """The data version that others are held against: the newest that a model learnt from, else that passed its tests.
-
-    `but` is the one that is looked at now. None where there is none.
-    """
-    place = shelf(store, model)
-    there = [one for one in place.names() if one != but]
-    known = [one for one in there if one in learnt_from]
-    passed = [one for one in there if place.manifest(one)["ok"]] if not known else []
-    return next(reversed(known or passed), None)
-
-
 def load(store: Store, model: str, version: str) -> DataVersion:
     """A data version by name. Raises NotFound."""
     return DataVersion(version=version, manifest=shelf(store, model).manifest(version))
@@ -181,12 +169,12 @@ def pl_row_order(columns: Sequence[str]) -> pl.Expr:
     return pl.arg_sort_by(columns, nulls_last=True, maintain_order=True)
 
 
-def without(
-    table: pl.DataFrame, schema: Schema, zone: tzinfo, leave_out: Iterable[LeaveOut]
+def _without(
+    raw: Raw, schema: Schema, zone: tzinfo, leave_out: Iterable[LeaveOut]
 ) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
-    """A table, raw or typed, without the rows that are marked bad; and how many each mark took."""
     import polars as pl
 
+    table = raw.collect()
     spans = list(leave_out)
     if not spans or schema.time is None:
         return table, []

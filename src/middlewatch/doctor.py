@@ -8,7 +8,7 @@ import platform
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import outbox
@@ -90,24 +90,40 @@ def _disk(project: Project, now: datetime) -> Check:
             name="disk", outcome="fail", detail=f"{project.root} cannot be written", fix="chmod or chown the folder"
         )
     detail = f"{usage.free / 1e9:.1f} GB free of {usage.total / 1e9:.1f}"
-    days = _days_left(project, usage.free)
-    if days is not None:
-        detail += f"; at this rate full in {days:,} days" if days < 3650 else "; at this rate enough for over ten years"
-    if usage.free < LEAST_FREE or (days is not None and days < 14):
+    said, soon = _filling(project, usage.free, now)
+    detail += said
+    if usage.free < LEAST_FREE or soon:
         return Check(
             name="disk", outcome="warn", detail=detail, fix="free some space, or shorten [store] keep_log_days"
         )
     return Check(name="disk", outcome="ok", detail=detail)
 
 
-def _days_left(project: Project, free: int) -> int | None:
-    """Days until the disk is full if the log keeps growing as it has; None without a log of at least one day."""
-    sizes, days = 0, 0
+def _filling(project: Project, free: int, now: datetime) -> tuple[str, bool]:
+    """In words, how far the log will grow and on which day the disk would be full; whether that is within 14 days.
+
+    At the mean of the days that are kept; `keep_log_days` bounds it, as each run of the monitor deletes older ones.
+    Says nothing of a store that is not on this disk, or without a log.
+    """
+    if project.store.root is None:
+        return "", False
+    size, days = 0, 0
     for name in project.config.models:
         partitions = project.store.folders(f"{name}/log")
         days = max(days, len(partitions))
-        sizes += project.store.size(f"{name}/log/") if partitions else 0
-    return int(free / (sizes / days)) if days and sizes else None
+        size += project.store.size(f"{name}/log/") if partitions else 0
+    if not days or not size:
+        return "", False
+    a_day, keep = size / days, project.config.store.keep_log_days
+    to_come = a_day * max(0, keep - days)
+    if to_come < free:
+        return f"; the log grows by {_bytes(a_day)} a day to at most {_bytes(size + to_come)} in {keep} days", False
+    left = int(free / a_day)
+    return f"; at {_bytes(a_day)} of log a day full on {now.date() + timedelta(days=left)}", left < 14
+
+
+def _bytes(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def _alerts(project: Project) -> list[Check]:

@@ -5,7 +5,7 @@
 Filed by received date (UTC); the name says version, segment, and the first and last hour (UTC) of event times
 in it, so that a reader opens only what it needs. A file is made from one closed segment and always the same
 way: made twice, it is there once, and while both segment and file exist only the file counts. Refused requests
-are kept likewise under `refused/`.
+are kept likewise under `refused/`, and what a version in shadow made of the same rows under `shadow/`.
 
 Columns: the user's own under their names, typed, and `mw.*` (see `META`). Files of different versions may hold
 different columns.
@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import io
 import re
-import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -27,6 +26,7 @@ import msgspec
 
 from . import spool
 from .errors import OutOfReach, StoreError, UsageError
+from .ids import new_id, new_token
 from .requests import Field, decode_values, moment
 from .times import zone_of
 
@@ -43,16 +43,15 @@ __all__ = [
     "convert",
     "files",
     "live",
-    "new_id",
-    "new_ids",
     "read",
     "read_refused",
-    "received_of",
     "scan",
     "write_batch",
 ]
 
-Stream = Literal["log", "refused"]
+Stream = Literal["log", "refused", "shadow"]
+Beside = Callable[["pl.DataFrame"], "tuple[str, pl.DataFrame] | None"]
+"""What a second version makes of logged rows: its name and its rows of the shape of the log; None: nothing."""
 By = Literal["time", "received"]
 
 META = (
@@ -107,47 +106,6 @@ _encode = msgspec.msgpack.Encoder().encode
 def frame_of(record: Record | Refusal) -> bytes:
     """The frame that `Spool.append` takes."""
     return spool.framed(_encode(record))
-
-
-# ------------------------------------------------------------------ ids
-
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # sorts as its numbers do
-_PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
-
-
-def new_id(received: int, token: str, counter: int) -> str:
-    """The id of a prediction: 20 letters and digits that sort by received time (microseconds since 1970).
-
-    `token` is 5 characters of the process, `counter` numbers its predictions (the lowest 20 bits count).
-    """
-    return (
-        f"{_ALPHABET[received >> 50 & 31]}{_PAIRS[received >> 40 & 1023]}{_PAIRS[received >> 30 & 1023]}"
-        f"{_PAIRS[received >> 20 & 1023]}{_PAIRS[received >> 10 & 1023]}{_PAIRS[received & 1023]}"
-        f"{token}{_PAIRS[counter >> 10 & 1023]}{_PAIRS[counter & 1023]}"
-    )
-
-
-def new_ids(count: int, received: datetime, token: str = "") -> list[str]:
-    """Ids of rows that arrived together, in order."""
-    token = token or new_token()
-    start = (received - _EPOCH) // timedelta(microseconds=1)
-    return [new_id(start + (at >> 20), token, at) for at in range(count)]
-
-
-def received_of(ident: str) -> datetime:
-    """When the prediction with this id was received: its partition. Raises UsageError for what is no id."""
-    if len(ident) != 20 or not set(ident) <= set(_ALPHABET):
-        raise UsageError(f'"{ident[:40]}" is not the id of a prediction', fix="middlewatch tail shows some")
-    micros = 0
-    for letter in ident[:11]:
-        micros = micros * 32 + _ALPHABET.index(letter)
-    return _EPOCH + timedelta(microseconds=micros)
-
-
-def new_token(random: bytes | None = None) -> str:
-    """5 characters for a process or batch; from 4 random bytes where they are given."""
-    number = int.from_bytes(random or secrets.token_bytes(4), "big")
-    return "".join(_ALPHABET[number >> shift & 31] for shift in (20, 15, 10, 5, 0))
 
 
 # ------------------------------------------------------------------ files
@@ -237,10 +195,12 @@ def waiting(folder: Path) -> bool:
     return any(spool.adopt(name) for stream in _STREAMS for name in spool.segments(folder, stream))
 
 
-def convert(store: Store, folder: Path, model: str) -> Converted:
+def convert(store: Store, folder: Path, model: str, *, beside: Beside | None = None) -> Converted:
     """Bring every closed segment of a spool folder, and those of dead writers, into the store; then remove it.
 
-    Killed anywhere, it is simply run again. Raises OutOfReach where the store does not answer: segments stay.
+    What `beside` makes of a segment's predictions is filed under `shadow/`; where it fails that is a problem, and the
+    log is filed all the same. Killed anywhere, it is simply run again. Raises OutOfReach where the store does not
+    answer: segments stay.
     """
     done, rows, torn, damaged = 0, 0, 0, 0
     problems: list[str] = []
@@ -263,6 +223,8 @@ def convert(store: Store, folder: Path, model: str) -> Converted:
                 rows += frame.height
                 _put(store, model, stream, frame, version=segment.head.version, ident=closed.ident)
                 done += 1
+                if beside is not None and stream == "log":
+                    problems += _put_beside(store, model, frame, beside, closed.ident)
             if segment is not None and segment.torn:
                 torn += segment.torn
                 problems.append(
@@ -277,7 +239,19 @@ def convert(store: Store, folder: Path, model: str) -> Converted:
     return Converted(done, rows, torn, damaged, tuple(problems))
 
 
-_STREAMS: tuple[Stream, ...] = ("log", "refused")
+_STREAMS: tuple[Stream, ...] = ("log", "refused")  # that servers write
+
+
+def _put_beside(store: Store, model: str, frame: pl.DataFrame, beside: Beside, ident: str) -> list[str]:
+    try:
+        made = beside(frame)
+        if made is not None:
+            _put(store, model, "shadow", made[1], version=made[0], ident=ident)
+    except OutOfReach:
+        raise
+    except Exception as error:  # noqa: BLE001 - a second version must not keep the log from being filed
+        return [f"the shadow does not score {ident}: {error}"]
+    return []
 
 
 def _set_aside(name: spool.Name) -> None:
@@ -493,7 +467,7 @@ def empty(stream: Stream = "log") -> pl.DataFrame:
         "mw.latency_us": pl.Float64,
         "mw.raw": pl.Binary,
     }
-    names = META if stream == "log" else REFUSED
+    names = REFUSED if stream == "refused" else META
     return pl.DataFrame(schema={name: types.get(name, pl.String) for name in names})
 
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from .store import Store
 
-STREAMS = ("log", "refused", "labels")
+STREAMS = ("log", "refused", "labels", "shadow")
 
 
 def expire_log(store: Store, model: str, before: date) -> int:

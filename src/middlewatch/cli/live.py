@@ -81,70 +81,13 @@ def why(
     since: Since = None,
     until: Until = None,
     on: Annotated[str | None, typer.Option("--on", metavar="V", help="Another version's answer (for an id).")] = None,
-    file: Annotated[
-        str | None, typer.Option("--file", metavar="TABLE", help="A data file, before anything learns from it.")
-    ] = None,
-    against: Annotated[
-        str | None,
-        typer.Option("--against", metavar="REF", help="With --file: a data version or a file that was right."),
-    ] = None,
-    affected: Annotated[
-        str | None, typer.Option("--affected", metavar="FILE", help="Write the touched rows, corrected: .csv, .parquet")
-    ] = None,
 ) -> Answer:
     """What broke, since when, what it changed, and whether rolling back helps.
 
-    middlewatch why --file march.csv
+    middlewatch why
     """
-    _check_why(about, since, until, on, file, against, affected)
-    found = _why(call, about, since=since, until=until, on=on, file=file, against=against, touched=bool(affected))
-    facts, lines = found.to_dict(), found.lines()
-    if affected:
-        from pathlib import Path
-
-        from ..tables import write
-
-        write(found.touched, Path(affected))
-        facts["affected"] = {"file": affected, "rows": found.touched.height}
-        lines.insert(
-            -1, f"wrote   {found.touched.height:,} touched rows, corrected where that can be known, to {affected}"
-        )
-    return Answer(facts, lines, 1 if found.found else 0)
-
-
-def _check_why(about: str | None, since: str | None, until: str | None, on: str | None, file: str | None,
-               against: str | None, affected: str | None) -> None:  # fmt: skip
-    """Raise UsageError for options that do not go together."""
-    if file and (about or since or until or on):
-        raise UsageError("--file is about a table, the others about what was served", fix="leave one of them out")
-    if against and not file:
-        raise UsageError("--against says what a file is compared with", fix="--file march.csv --against february.csv")
-    if affected:
-        from pathlib import Path
-
-        from ..tables import check_writable
-
-        if about and not about.isdigit():
-            raise UsageError("--affected needs a cause, not one prediction", fix="leave the id out")
-        check_writable(Path(affected))
-
-
-def _why(call: Call, about: str | None, *, file: str | None, against: str | None, touched: bool, **rest: Any) -> Any:
-    """The project's answer; a file and its reference need no project."""
-    from .. import library
-    from ..errors import NotFound
-
-    try:
-        handle = call.handle()
-    except NotFound as error:
-        if call.project or not file:
-            raise
-        if not against or (against[:1] == "d" and against[1:].isdigit()):
-            raise UsageError(
-                "without a project a file needs one that was right", why=error.what, fix="--against february.csv"
-            ) from error
-        return library.why(file, against, touched=touched)
-    return handle.why(about, file=file, against=against, touched=touched, **rest)
+    found = call.handle().why(about, since=since, until=until, on=on)
+    return Answer(found.to_dict(), found.lines(), 1 if found.found else 0)
 
 
 @verb(LIVE)
@@ -253,6 +196,7 @@ def tail(
     where: Annotated[str | None, typer.Option("--where", metavar="SQL")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as new ones come.")] = False,
     refused: Annotated[bool, typer.Option("--refused", help="Requests that were refused.")] = False,
+    shadow: Annotated[bool, typer.Option("--shadow", help="Rows that the version in shadow scored, too.")] = False,
     count: Annotated[int, typer.Option("-n", min=1, help="How many of the newest.")] = 10,
 ) -> Answer:
     """The newest logged predictions, or refusals.
@@ -260,24 +204,33 @@ def tail(
     middlewatch tail --where "temp < 0" -n 5
     """
     handle = call.handle()
-    if refused and where:
-        raise UsageError("--where reads the inputs of predictions; refusals have none", fix="leave --where out")
+    if (refused or shadow) and where:
+        raise UsageError("--where reads the inputs of predictions alone", fix="leave --where out")
 
-    def newest(after: Any) -> list[dict[str, Any]]:
+    def frame_since(after: Any) -> Any:
+        if shadow:
+            return handle.shadow(since=after)
         frame = handle.refused(since=after) if refused else handle.predictions(since=after, where=where)
-        return [_row(row) for row in frame.sort("mw.received", "mw.id").tail(count).to_dicts()]
+        return frame.sort("mw.received", "mw.id")
 
-    rows = newest(since)
+    ident = "id" if shadow else "mw.id"
+    shown = dict if shadow else _row
+    frame = frame_since(since)
+    rows = [shown(row) for row in frame.tail(count).to_dicts()]
     if not follow:
         return Answer({"rows": rows}, [_line(row) for row in rows] or ["no data"], 0 if rows else 5, stream=rows)
-    seen: set[str] = set()
+    seen: set[str] = set(frame[ident].tail(_REMEMBERED))
     while True:
         for row in rows:
-            if row["id"] not in seen:
-                seen.add(row["id"])
-                typer.echo(json.dumps(row, default=str) if call.as_json else _line(row))
+            typer.echo(json.dumps(row, default=str) if call.as_json else _line(row))
         time.sleep(1)
-        rows = newest("1min")
+        # Workers and machines write side by side: a row may turn up a little later than a newer one.
+        frame = frame_since("1min")
+        rows = [shown(row) for row in frame.to_dicts() if row[ident] not in seen]
+        seen = set(frame[ident])
+
+
+_REMEMBERED = 1_000_000  # rows of the last minute before one follows
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:
@@ -289,6 +242,11 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _line(row: dict[str, Any]) -> str:
+    if "shadow_score" in row:
+        return (
+            f"{row['received']:%Y-%m-%d %H:%M:%S}Z  {row['id']}  {row['version']} {row['score']:.4f}"
+            f"  {row['shadow_version']} {row['shadow_score']:.4f}"
+        )
     if "field" in row:
         return f"{row['received']}  {row['caller'] or '-'}  refused: {row['error']}"
     inputs = " ".join(f"{name}={value}" for name, value in row["inputs"].items() if value is not None)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from middlewatch import predictions
+from middlewatch import ids, predictions
 from middlewatch.errors import Refused
 from middlewatch.model import ours
 from middlewatch.observations import observe
@@ -76,7 +76,7 @@ def file(project: Project, name: str, rows: pl.DataFrame, *, now: datetime) -> i
         return 0
     start = now - timedelta(microseconds=rows.height)
     received = (pl.lit(start, dtype=MOMENT) + pl.duration(microseconds=pl.int_range(pl.len()))).alias("mw.received")
-    token = predictions.new_token()
+    token = ids.new_token()
     filed = rows.with_columns(received.cast(MOMENT), pl.lit(SERVER + token).alias("mw.server"))
     return predictions.write_batch(project.store, name, filed, token=token)
 

@@ -9,6 +9,7 @@
     metrics    counts for /metrics, summed over processes
     openapi    the interface as a document and as a page
     run        processes: workers, their supervisor, the child that turns segments into Parquet
+    shadow      a second version on the same rows, in the child that files them
     worker, convert   entry points of those processes
 
 This path imports neither polars nor numpy nor the lightgbm package.

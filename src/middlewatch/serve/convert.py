@@ -17,6 +17,7 @@ from .. import labels, predictions
 from ..errors import MiddlewatchError
 from ..project import Project
 from .metrics import Metrics
+from .shadow import shadow_of
 
 __all__ = ["Converter", "main"]
 
@@ -83,13 +84,24 @@ def main(arguments: list[str]) -> int:
             except BlockingIOError:
                 return 0
             for name in project.config.models:
-                problems += predictions.convert(project.store, project.spool(name), name).problems
+                problems += _convert(project, name)
                 problems += labels.convert(project.store, project.spool(name), name)
     except MiddlewatchError as error:
         problems.append(str(error))
     for one in problems:
         print(f"middlewatch: log: {one}", file=sys.stderr)
     return 1 if problems else 0
+
+
+def _convert(project: Project, name: str) -> list[str]:
+    problems, beside = [], None
+    if predictions.waiting(project.spool(name)):
+        try:
+            beside = shadow_of(project, name)
+        except MiddlewatchError as error:
+            problems.append(f"the shadow does not load: {error}")
+    found = predictions.convert(project.store, project.spool(name), name, beside=beside)
+    return problems + list(found.problems)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ import uvicorn
 
 from ..config import secret
 from ..errors import ConfigError, OutOfReach, UsageError
-from ..predictions import new_token
+from ..ids import new_token
 from ..project import Project
 from .app import App
 from .asgi import Page

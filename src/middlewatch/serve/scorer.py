@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..errors import MiddlewatchError, OutOfReach, RequestRefused, UsageError
-from ..predictions import Record, Refusal, frame_of, new_id
+from ..ids import new_id
+from ..predictions import Record, Refusal, frame_of
 from ..requests import Body, BodyType, Request
 from ..spool import Head, Spool
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from .. import model, predictions
+from .. import ids, model, predictions
 from ..errors import MiddlewatchError, NotFound, UsageError
 from ..fingerprints.case import NUMBERS
 from ..replay import Replayer, load
@@ -135,7 +135,7 @@ def _found(project: Project, name: str, ident: str) -> pl.DataFrame:
     wanted = pl.col("mw.id") == ident
     live = project.journal(name).live()
     try:
-        moment = predictions.received_of(ident)
+        moment = ids.received_of(ident)
     except UsageError:
         if live is None or model.ours(live):
             raise
