@@ -25,22 +25,14 @@ _EPOCHS = ((1e9, 3e9, 1_000_000.0), (1e12, 3e12, 1_000.0), (1e15, 3e15, 1.0), (1
 _ALPHABET = np.array(list("0123456789abcdefghjkmnpqrstvwxyz"))  # as ids of predictions are written
 
 
-def moments(cells: pl.Series, name: str, *, zone: str | None, now: datetime) -> pl.Series:
-    """Event times in UTC. `zone` is that of times which name none; None where nobody has said it.
+def moments(cells: pl.Series, name: str, *, zone: str, now: datetime) -> pl.Series:
+    """Event times in UTC; `zone` is that of times which name none.
 
-    Raises UsageError where it would be needed, Refused with the rows that hold no time, or one that is yet to come.
+    Raises Refused with the rows that hold no time, or one that is yet to come.
     """
-    counted = _epoch(cells)
-    if counted is not None:
-        times = counted
-    else:
-        if zone is None and _naive(cells):
-            raise UsageError(
-                f'the times in "{name}" name no zone, such as {str(cells.drop_nulls()[0])!r}',
-                why="an hour off looks like a change of behaviour; the zone is not guessed",
-                fix="--zone UTC, or where the clock stood: --zone Europe/Vienna",
-            )
-        good, bad = cast(name, cells.dtype, "time", zone=zone or "UTC")
+    times = _epoch(cells)
+    if times is None:
+        good, bad = cast(name, cells.dtype, "time", zone=zone)
         read = cells.to_frame().select(good, bad.alias("mw.bad"))
         refuse_rows(
             read["mw.bad"],
@@ -56,7 +48,8 @@ def moments(cells: pl.Series, name: str, *, zone: str | None, now: datetime) -> 
     return times.cast(MOMENT)
 
 
-def _naive(cells: pl.Series) -> bool:
+def names_no_zone(cells: pl.Series) -> bool:
+    """Whether times stand there as a clock on some wall showed them."""
     if isinstance(cells.dtype, pl.Datetime):
         return cells.dtype.time_zone is None
     if is_text(cells.dtype):

@@ -223,20 +223,21 @@ def import_log(
         filing.check_live(project, name)
         _check_known(known, columns, target, task, settled)
     read_in = _zone(project, zone)
+    local = zone is None and project is None and reading.names_no_zone(table[columns.time])
     times = reading.moments(table[columns.time], columns.time, zone=read_in, now=now)
     table = table.with_columns(times.alias(columns.time))
     found = answers(table, columns.score, task=known.task if known else task, classes=_classes(known) if known else ())
     versions = _versions(table, columns, named)
     callers = reading.callers(table[columns.caller]) if columns.caller else None
-    told = {"name": name, "target": target, "zone": read_in or "UTC", "settled": settled or {}}
+    told = {"name": name, "target": target, "zone": read_in, "settled": settled or {}}
     made = None if known else _described(table, found, raw, columns, named, **told)
     schema = known or made.schema  # type: ignore[union-attr]  # one of the two
     ids = _ids(table, columns, schema, times)
-    typed = _typed(table, schema, raw.source, str(read_in or "UTC"))
+    typed = _typed(table, schema, raw.source, read_in)
     # All that can be refused without a store has been: from here on files are written.
     files: list[str] = []
     if made is not None:
-        files = starting.begin(folder, made, times, zone=read_in or "UTC", fresh=project is None)
+        files = starting.begin(folder, made, times, zone=read_in, fresh=project is None)
         project = Project.open(folder, search=False)
     assert project is not None, "made above where it was not there"
     rows = filing.observations(typed, schema, found, ids=ids, times=times, versions=versions, callers=callers)
@@ -258,7 +259,7 @@ def import_log(
         versions=sorted(versions.unique().to_list()),
         files=files,
         doubts=made.doubts if made is not None else (),
-        notes=_notes(table, schema, named, found, known),
+        notes=[*_read_as(columns.time, read_in, local), *_notes(table, schema, named, found, known)],
         labels=_outcomes(project, name, table, columns, ids, raw, now),
     )
 
@@ -291,18 +292,23 @@ def _outcomes(
     return outcomes.import_labels(project, name, labelled, value=columns.label, id="id", now=now)
 
 
-def _zone(project: Project | None, wanted: str | None) -> str | None:
-    """The zone of times that name none: the project's, or for a new one what was said."""
+def _zone(project: Project | None, wanted: str | None) -> str:
+    """The zone of times that name none: the project's, or for a new one what was said, else UTC."""
     if wanted is not None:
         zone_of(wanted)
     if project is None:
-        return wanted
+        return wanted or "UTC"
     held = project.config.monitor.zone
     if wanted not in (None, held):
         raise UsageError(
             f"this project reads times in {held}", where="[monitor] zone", fix="leave --zone out, or change it there"
         )
     return held
+
+
+def _read_as(time: str, zone: str, local: bool) -> list[str]:
+    """What was assumed of times that name no zone."""
+    return [f'times in "{time}" name no zone: read as {zone}; else into a new folder with --zone'] if local else []
 
 
 def _classes(schema: Schema) -> tuple[str, ...]:
