@@ -67,7 +67,7 @@ FLOORS: list[set[str]] = [
         "train",
         "why",
     },
-    {"alerts", "imports", "monitor", "retrain"},
+    {"alerts", "gauges", "imports", "monitor", "retrain"},
     {"library"},
     {"web"},
     {"demo"},

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from middlewatch import notes, shift
+from middlewatch.monitor.words import short
 from middlewatch.profiles import profile, spec_of
 from middlewatch.project import Project
 from middlewatch.schema import Schema
@@ -143,6 +144,8 @@ def _judged(verdict: shift.Verdict, ended: datetime) -> dict[str, Any]:
         "alarm": verdict.alarm,
         "provisional": verdict.provisional,
         "top": [one.to_dict() for one in verdict.readings[:6]],
+        "m": short(verdict.m),
+        "m_line": short(verdict.m_line),
     }
 
 

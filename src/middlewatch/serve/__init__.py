@@ -4,6 +4,7 @@
     scorer     bytes in, bytes out: read, encode, predict, log; no HTTP
     live       which version answers, by following the journal; built whole, then one reference is swapped
     labels     outcomes that come later: checked, kept, joined by the monitor
+    facts      what the monitor knows, as gauges, read by a child now and then
     sync       answers that wait until the log is on the disk
     keys       who may ask
     metrics    counts for /metrics, summed over processes

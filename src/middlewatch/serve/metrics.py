@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["BUCKETS", "Metrics"]
+__all__ = ["BUCKETS", "FACTS", "Metrics"]
 
 BUCKETS = (50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25, 1.0, 5.0)
 """Upper bounds in seconds: an answer takes some 100 us, and Prometheus' own default buckets begin at 5 ms."""
@@ -34,6 +34,27 @@ _HELP = {
     "middlewatch_store_reachable": ("gauge", "1 where the store answered the last poll."),
     "middlewatch_model_info": ("gauge", "1 for each version that answers."),
 }
+
+FACTS = {
+    "middlewatch_model_state": "1 for the state that the model is in, 0 for the four others.",
+    "middlewatch_incidents_open": "Open incidents by severity: page or ticket.",
+    "middlewatch_window_end_timestamp_seconds": "Where the last judged window ends.",
+    "middlewatch_window_rows": "Predictions of the last judged window.",
+    "middlewatch_window_refused": "Requests of the last judged window that broke the schema.",
+    "middlewatch_window_score_mean": "Mean prediction of the last judged window.",
+    "middlewatch_window_alarm_score": "Strongest channel of the last judged window: log of its share of its own worst.",
+    "middlewatch_window_alarm_line": "The line above which that window alarms.",
+    "middlewatch_window_alarm": "1 where the last judged window alarmed.",
+    "middlewatch_monitor_last_run_timestamp_seconds": "When the monitor last ran.",
+    "middlewatch_labelled_share": "Share of the last predictions that have an outcome.",
+    "middlewatch_quality": "The metric of the newest window whose outcomes were judged.",
+    "middlewatch_alerts_waiting": "Messages to people that wait on this machine.",
+    "middlewatch_alerts_given_up": "Messages to people that no route took.",
+    "middlewatch_facts_timestamp_seconds": "When these facts were read from the store.",
+}
+"""What the monitor knows: gauges that a child reads from stored summaries now and then, see `facts`."""
+
+_HELP |= {name: ("gauge", words) for name, words in FACTS.items()}
 
 Labels = tuple[tuple[str, str], ...]
 Request = tuple[str, str, str, int]  # route, model, version, status
@@ -71,6 +92,14 @@ class Metrics:
     def clear(self, name: str) -> None:
         """Forget all values of one name."""
         for key in [key for key in self._values if key[0] == name]:
+            del self._values[key]
+
+    def replace(self, names: Iterable[str], values: Iterable[tuple[str, Mapping[str, str], float]]) -> None:
+        """Set all values of some names at once; whoever reads meanwhile misses none that stays."""
+        fresh = {(name, tuple(labels.items())): value for name, labels, value in values}
+        self._values.update(fresh)
+        wanted = set(names)
+        for key in [key for key in self._values if key[0] in wanted and key not in fresh]:
             del self._values[key]
 
     def keep(self) -> None:

@@ -34,6 +34,7 @@ from .app import App
 from .asgi import Page
 from .convert import Converter
 from .courier import Courier
+from .facts import Facts
 from .keys import MAKE_ONE, Keys, is_loopback
 from .live import Live
 from .metrics import Metrics
@@ -221,7 +222,8 @@ def _serve_here(
     live = live_of(project, Metrics())
     converter = Converter(project, live.metrics)
     courier = Courier(project)
-    live.chores += [converter.tick, courier.tick]
+    facts_of_monitor = Facts(project, live.metrics)
+    live.chores += [converter.tick, courier.tick, facts_of_monitor.tick]
     app = App(live, keys=keys, is_open=is_open, pages=_made(pages, project, secrets.token_bytes(32)))
     live.start()
     try:
@@ -232,6 +234,7 @@ def _serve_here(
         live.stop()
         converter.finish(timeout=20)
         courier.finish(timeout=5)
+        facts_of_monitor.finish(timeout=5)
 
 
 # ---------------------------------------------------------------------- several workers
@@ -250,6 +253,7 @@ class _Supervisor:
         self._workers: list[subprocess.Popen[str]] = []
         self._converter = Converter(project, self._metrics)
         self._courier = Courier(project)
+        self._facts = Facts(project, self._metrics)
         self._orders = json.dumps(
             {
                 "project": str(project.root),
@@ -283,6 +287,7 @@ class _Supervisor:
     def _watch(self) -> None:
         self._converter.tick()
         self._courier.tick()
+        self._facts.tick()
         self._metrics.keep()
         for place, one in enumerate(self._workers):
             if one.poll() is not None:
@@ -324,6 +329,7 @@ class _Supervisor:
                     pipe.close()
         self._converter.finish(timeout=20)
         self._courier.finish(timeout=5)
+        self._facts.finish(timeout=5)
         for path in self._shared().glob("*"):
             path.unlink(missing_ok=True)
         if self._shared().is_dir():
