@@ -168,9 +168,15 @@ class Spool:
         with self._lock:
             if self._fd < 0:
                 return
-            gone = os.fstat(self._fd).st_nlink == 0  # somebody removed the folder under us
-            if gone or now - self._opened > self._max_age or now // _DAY != self._day:
+            if self._gone() or now - self._opened > self._max_age or now // _DAY != self._day:
                 self._close()
+
+    def _gone(self) -> bool:
+        """True where somebody removed or moved the folder under us: what we write is not where readers look."""
+        try:
+            return not os.path.samestat(os.stat(self._path), os.fstat(self._fd))
+        except FileNotFoundError:
+            return True
 
     def sync(self) -> None:
         """Force what was appended to disk: then it survives a loss of power, too. Never call it on an event loop."""

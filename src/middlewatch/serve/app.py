@@ -311,7 +311,7 @@ class App:
             raise UsageError("text, source and at are strings", fix='send {"text": "what happened"}')
         now = datetime.now(UTC)
         project = self._live.project
-        moment = parse_time(at, now=now, zone=project.zone) if at else now
+        moment = parse_time(at, now=now, zone=project.zone) if at is not None else now
         note = await asyncio.to_thread(notes.add, project.store, text, source=source, at=moment, now=now, actor=source)
         return note.to_dict()
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..errors import UsageError
+from ..errors import UsageError, nearest
 from .scorer import Answer, Scorer
 
 if TYPE_CHECKING:
@@ -133,6 +133,9 @@ def _from_csv(body: bytes, fields: Sequence[Field]) -> list[bytes]:
     if not lines:
         raise UsageError("the body is empty", fix="send a header line with the columns' names, then the rows")
     names = lines[0]
+    unknown = [name for name in names if name not in kinds]
+    if unknown:
+        raise UsageError(f'unknown column "{unknown[0][:64]}"', why=nearest(unknown[0][:64], kinds), fix="leave it out")
     rows = [
         [_cell(text, kinds.get(name, "text")) for name, text in zip(names, line, strict=False)]
         + [_Raw(b"null")] * (len(line) - len(names))  # too many: `_named` says so
