@@ -24,6 +24,7 @@ FLOORS: list[set[str]] = [
     {"plots", "schema"},
     {"associations", "metrics"},
     {
+        "blocks",
         "encoding",
         "flights",
         "gate",
@@ -52,6 +53,7 @@ FLOORS: list[set[str]] = [
         "windows",
     },
     {"groups", "observations", "project"},
+    {"following", "lenses"},
     {"history", "replay"},
     {
         "building",
@@ -68,6 +70,7 @@ FLOORS: list[set[str]] = [
         "why",
     },
     {"alerts", "gauges", "imports", "monitor", "retrain"},
+    {"fast"},
     {"library"},
     {"web"},
     {"demo"},

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from . import predictions
+from .lenses import lenses
 from .profiles import spec_of
 from .times import day_bounds, iso
 from .windows import Cut, Windows, cut
@@ -167,19 +168,21 @@ def _put(
     """Write the windows of consecutive days. The new files are named by the first one."""
     zone = log.project.zone
     since, until = day_bounds(days[0], zone)[0], day_bounds(days[-1], zone)[1]
-    cuts = cut(log.scan(since=since, until=until, by="time").drop(UNREAD, strict=False).collect(), spec, zone=zone)
+    rows = log.scan(since=since, until=until, by="time").drop(UNREAD, strict=False)
+    cuts = cut(rows.collect(), spec, zone=zone, lenses=lenses(log.project, log.name))
     # A refused request is received at or after the time it is about.
     turned_away = predictions.read_refused(log.project.store, log.project.spool(log.name), log.name, since=since)
     refused = _by_day(turned_away, log.project)
     for day in days:
         made = cuts.get(day, Cut(hours={}, sample=pl.DataFrame(), versions={}))
-        facts: dict[str, Any] = _refused(refused[day]) if day in refused else {"refused": 0, "refused_why": {}}
+        facts: dict[str, Any] = _refused(refused[day], zone) if day in refused else {"refused": 0, "refused_why": {}}
         if made.received is not None:
             facts["received"] = [iso(one) for one in made.received]
         windows.put(
             day,
             hours=made.hours,
             sample=made.sample,
+            blocks=made.blocks,
             versions=made.versions,
             source="log",
             now=now,
@@ -188,8 +191,12 @@ def _put(
         files = []
 
 
-def _refused(rows: pl.DataFrame) -> dict[str, Any]:
-    """How many requests were refused, and the five most frequent reasons."""
+def _refused(rows: pl.DataFrame, zone: tzinfo) -> dict[str, Any]:
+    """How many requests were refused, in all and by local hour, and the five most frequent reasons."""
     why = pl.format("{}: {}", pl.col("field").fill_null("request"), pl.col("error").fill_null("refused"))
     counted = rows.select(why.str.slice(0, 200).alias("why"))["why"].value_counts(sort=True, name="rows").head(5)
-    return {"refused": rows.height, "refused_why": dict(counted.iter_rows())}
+    hours = rows.select(
+        pl.coalesce("mw.time", "mw.received").dt.convert_time_zone(str(zone)).dt.hour().cast(pl.String).alias("hour")
+    )
+    by_hour = dict(hours["hour"].value_counts(name="rows").sort("hour").iter_rows())
+    return {"refused": rows.height, "refused_hours": by_hour, "refused_why": dict(counted.iter_rows())}

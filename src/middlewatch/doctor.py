@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from . import outbox
+from . import outbox, runs
 from .config import secret
 from .errors import MiddlewatchError
 from .times import iso
@@ -185,4 +185,24 @@ def _model(project: Project, name: str, now: datetime) -> list[Check]:
         Check(name=f"{name}: monitor", outcome="ok" if newest else "warn", detail=f"{detail} (now {iso(now)})",
               fix="" if newest else "middlewatch monitor")
     )  # fmt: skip
+    checks.append(_fast(project, name))
     return checks
+
+
+def _fast(project: Project, name: str) -> Check:
+    """Whether what breaks at once would be told at once."""
+    looked = runs.facts(project.store, name, by="fast")
+    if not project.config.monitor.fast:
+        detail, good = "off ([monitor] fast): what breaks is told when its day has ended", False
+    elif not looked:
+        detail, good = "no server has watched yet: it runs beside middlewatch serve", True
+    elif looked["state"] == "learning":
+        detail, good = f"learning from {looked['days']} days, 7 are needed; looked {looked['at']}", True
+    else:
+        detail, good = f"judges against {looked['days']} days; looked {looked['at']}", True
+    return Check(
+        name=f"{name}: fast channel",
+        outcome="ok" if good else "warn",
+        detail=detail,
+        fix="" if good else "fast = true under [monitor]",
+    )

@@ -14,6 +14,7 @@ import polars as pl
 
 import middlewatch.quality.day as outcomes
 
+from .lenses import training_lens
 from .observations import observe
 from .profiles import merge, spec_of
 from .targets import target_of
@@ -60,11 +61,20 @@ def backfill(
     recent = seen.filter(pl.col("mw.time") > pl.lit(newest) - pl.duration(days=DAYS))
     spec = spec_of(schema, roles=("feature",), score=True, label=schema.task == "multiclass")
     known = set(windows.days())
-    made = cut(recent, spec, zone=project.zone)
+    lens = training_lens(schema, project.settings(name).threshold)
+    made = cut(recent, spec, zone=project.zone, lenses=lambda _: lens)
     for day, one in made.items():
         if day not in known:
             # Derived from the data version and made again by training: not worth waiting for the disk a day.
-            windows.put(day, hours=one.hours, sample=one.sample, source="training", now=now, durable=False)
+            windows.put(
+                day,
+                hours=one.hours,
+                sample=one.sample,
+                blocks=one.blocks,
+                source="training",
+                now=now,
+                durable=False,
+            )
         profile = merge(one.hours.values())
         kept = {column: profile.columns[column] for column in SCORED if column in profile.columns}
         windows.put_scores(day, version, replace(profile, columns=kept), basis="out_of_fold", durable=False)

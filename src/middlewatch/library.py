@@ -512,9 +512,26 @@ class Handle:
                 judged[name] = monitor.judge(self.project, name, until=reached, rebuild=rebuild, now=self.clock())
             except NothingToDo as error:  # one quiet model must not keep the others from being judged
                 quiet.append(error)
+            seen = self._today(name, until)
+            if seen and name not in judged:
+                judged[name] = monitor.Judged(windows=[], incidents=seen, built=0, notes=[quiet.pop().what])
+            elif seen:
+                known = {one.n: one for one in (*judged[name].incidents, *seen)}
+                judged[name] = replace(judged[name], incidents=[known[n] for n in sorted(known)])
         counts = {name: len(judged[name].windows) if name in judged else 0 for name in models}
         told = alerts.after_monitor(self.project, counts, started=started, clock=self.clock)
         return Monitored(list(judged.values()), quiet, told.notes())
+
+    def _today(self, name: str, until: datetime | str | None) -> list[Incident]:
+        """Incidents of the day that is not finished, looked at as a server's watcher would have."""
+        if not self.project.config.monitor.fast:
+            return []
+        from . import fast
+
+        now = self.clock()
+        reached = self.moment(until) or self._horizon(name) or now
+        incidents = self.project.incidents(name)
+        return [incidents.get(n) for n in fast.look_back(self.project, name, until=reached, now=now)]
 
     def _horizon(self, name: str) -> datetime | None:
         """Where an imported log ends, if that is before now."""

@@ -41,10 +41,12 @@ __all__ = [
     "Record",
     "Refusal",
     "convert",
+    "file_rows",
     "files",
     "live",
     "read",
     "read_refused",
+    "rows_of",
     "scan",
     "write_batch",
 ]
@@ -219,7 +221,7 @@ def convert(store: Store, folder: Path, model: str, *, beside: Beside | None = N
                 _set_aside(closed)
                 continue
             if segment is not None and segment.payloads:
-                frame = _frame(segment, closed, stream)
+                frame = rows_of(segment, closed, stream)
                 rows += frame.height
                 _put(store, model, stream, frame, version=segment.head.version, ident=closed.ident)
                 done += 1
@@ -289,8 +291,8 @@ def _micros(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
-def _frame(segment: spool.Segment, name: spool.Name, stream: Stream) -> pl.DataFrame:
-    """The rows of a segment."""
+def rows_of(segment: spool.Segment, name: spool.Name, stream: Stream = "log") -> pl.DataFrame:
+    """The rows of a segment, or of a part of one, in the order they were written."""
     return _predictions(segment, name) if stream == "log" else _refusals(segment, name)
 
 
@@ -411,7 +413,7 @@ def scan(
     # A live segment of which a file exists was converted a moment ago, or its removal was cut short.
     known = {one.ident for one in files(store, model, stream=stream)} if waiting else set[str]()
     bound = pl.col(f"mw.{by}")
-    parts = [_parquet(store, one) for one in filed]
+    parts = [file_rows(store, one) for one in filed]
     parts += [frame.lazy() for ident, frame in waiting if ident not in known]
     if not parts:
         parts = [empty(stream).lazy()]
@@ -475,10 +477,11 @@ def _live(folder: Path, stream: Stream) -> Iterator[tuple[str, pl.DataFrame]]:
     for name in spool.segments(folder, stream):
         segment = spool.read_segment(name)
         if segment is not None and segment.payloads:
-            yield name.ident, _frame(segment, name, stream)
+            yield name.ident, rows_of(segment, name, stream)
 
 
-def _parquet(store: Store, file: LogFile) -> pl.LazyFrame:
+def file_rows(store: Store, file: LogFile) -> pl.LazyFrame:
+    """The rows of one file, in the order they were written."""
     import polars as pl
 
     if store.root is not None:

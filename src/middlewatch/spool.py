@@ -39,6 +39,7 @@ __all__ = [
     "Spool",
     "adopt",
     "framed",
+    "read_new",
     "read_segment",
     "segments",
     "total_bytes",
@@ -324,6 +325,22 @@ def read_segment(name: Name) -> Segment | None:
     if not payloads:
         return None
     return Segment(_head(payloads[0], name.path), payloads[1:], torn, damaged)
+
+
+def read_new(name: Name, at: int, head: Head | None = None) -> tuple[Head | None, list[bytes], int]:
+    """Whole records of a segment from byte `at` on: its head (as given, or read where `at` is 0), their payloads, and
+    the byte to go on from. Nothing where it is gone. Raises as `read_segment`.
+    """
+    data = b""
+    for path in (name.path, name.path.with_suffix(".done")):
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            file.seek(at)
+            data = file.read()
+            break
+    payloads, torn, _ = _unframed(data)
+    if payloads and head is None:
+        head, payloads = _head(payloads[0], name.path), payloads[1:]
+    return head, payloads, at + len(data) - torn
 
 
 def _head(payload: bytes, path: Path) -> Head:

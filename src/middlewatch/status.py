@@ -136,11 +136,13 @@ def _monitor(project: Project, name: str, clock: datetime, *, live: bool) -> dic
     Replayed history (not `live`) is judged once, and nobody expects it to be judged again.
     """
     ran = runs.last(project.store, name)
+    looked = runs.facts(project.store, name, by="fast")
     hours = None if ran is None else round((clock - ran) / timedelta(hours=1), 1)
     return {
         "ran": iso(ran) if ran else None,
         "hours": hours,
         "late": live and ran is not None and clock - ran > runs.STALE,
+        "fast": {"looked": looked.get("at"), "state": looked.get("state"), "days": looked.get("days")},
     }
 
 

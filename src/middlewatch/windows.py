@@ -4,7 +4,8 @@ Objects of one model, all written once, under `<model>/windows/<YYYY-MM-DD>/` (l
 
     r0001.json             summary, plain JSON; written last, so a revision without one does not exist
     r0001.day              the day's Profile: what judging reads
-    r0001.hours            hourly Profiles and a sample of at most 2,000 rows: what `why` reads; kept 120 days
+    r0001.hours            hourly Profiles and a sample of at most 2,000 rows: what `why` reads; what blocks of rows
+                           reached in each hour: what the fast channel reads; kept 120 days
     scores-v0007-0001.bin  the day's predictions under another version (out-of-fold, or replayed sample)
     judged-0001.json       what the monitor said; the last one counts
     quality-0001.json      what its outcomes say so far; the last one counts
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, tzinfo
 from statistics import median
@@ -31,8 +32,11 @@ from .times import iso
 if TYPE_CHECKING:
     import polars as pl
 
+    from .blocks import Lens
     from .profiles import Profile, ProfileSpec
     from .store import Store
+
+    Lenses = Callable[[str | None], Lens | None]
 
 Source = Literal["log", "training"]
 SCORE = "mw.score"
@@ -131,14 +135,16 @@ class Windows:
         source: Source,
         now: datetime,
         sample: pl.DataFrame | None = None,
+        blocks: Mapping[int, list[dict[str, Any]]] | None = None,
         versions: Mapping[str, int] | None = None,
         facts: Mapping[str, Any] | None = None,
         durable: bool = True,
     ) -> int:
         """Write the day's windows as a new revision and return its number.
 
-        `hours` maps local clock hours to Profiles of the inputs and `mw.score`; `facts` are further plain
-        JSON facts for the summary (refused requests, when rows were received). Training windows never hide logged
+        `hours` maps local clock hours to Profiles of the inputs and `mw.score`, `blocks` to what blocks of their rows
+        reached (`blocks.extremes`); `facts` are further plain JSON facts for the summary (refused requests, when rows
+        were received). Training windows never hide logged
         ones: for a day that has logged rows nothing is written and the standing revision is returned.
         """
         from .profiles import merge
@@ -162,6 +168,8 @@ class Windows:
             buffer = io.BytesIO()
             sample.write_ipc(buffer, compression="zstd")
             body["sample"] = buffer.getvalue()
+        if blocks:
+            body["blocks"] = {str(hour): list(held) for hour, held in blocks.items()}
         self.store.put_new(f"{folder}r{revision:04d}.hours", msgspec.msgpack.encode(body), durable=durable)
         summary = {
             "schema": 1,
@@ -237,6 +245,15 @@ class Windows:
         index = self._index()
         wanted = sorted(index if days is None else set(days) & set(index))
         return [self._read(day, index[day]) for day in wanted]
+
+    def blocks(self, days: Iterable[date]) -> dict[date, dict[int, list[dict[str, Any]]]]:
+        """What blocks of rows reached on `days`, by hour: empty for those past retention or stored without."""
+        index = self._index()
+        found = {}
+        for day in sorted(set(days) & set(index)):
+            kept = self._hours(day, index[day]).get("blocks", {})
+            found[day] = {int(hour): held for hour, held in kept.items()}
+        return found
 
     def summaries(self, *, since: date | None = None, until: date | None = None) -> list[dict[str, Any]]:
         """Plain summaries of the days in [since, until], oldest first, each with its last judgement as
@@ -336,19 +353,21 @@ class Windows:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Rows of one local day, ready for `Windows.put`: Profiles by clock hour, a sample, rows by version, the first and
-    the last time of receipt.
+    """Rows of one local day, ready for `Windows.put`: by clock hour Profiles and what blocks of rows reached, a
+    sample, rows by version, the first and the last time of receipt.
     """
 
     hours: dict[int, Profile]
     sample: pl.DataFrame
     versions: dict[str, int]
     received: tuple[datetime, datetime] | None = None
+    blocks: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
 
 
-def cut(frame: pl.DataFrame, spec: ProfileSpec, *, zone: tzinfo) -> dict[date, Cut]:
+def cut(frame: pl.DataFrame, spec: ProfileSpec, *, zone: tzinfo, lenses: Lenses | None = None) -> dict[date, Cut]:
     """Observations (with `mw.id` and `mw.time`) by local day of `zone`, in order; rows without a time are left out.
 
+    `lenses` says how the rows of a version (None: training rows) are looked at in blocks; without it none are made.
     The sample of a day is its 2,000 rows with the lowest hash of `mw.id`, without the raw requests.
     """
     import polars as pl
@@ -377,6 +396,7 @@ def cut(frame: pl.DataFrame, spec: ProfileSpec, *, zone: tzinfo) -> dict[date, C
             sample=lowest(rows, "mw.id", SAMPLE_ROWS),
             versions=dict(counted.iter_rows()),
             received=_span(rows["mw.received"]) if "mw.received" in rows.columns else None,
+            blocks=_blocks(rows, lenses, zone) if lenses is not None else {},
         )
     return found
 
@@ -384,6 +404,24 @@ def cut(frame: pl.DataFrame, spec: ProfileSpec, *, zone: tzinfo) -> dict[date, C
 def _span(times: pl.Series) -> tuple[datetime, datetime] | None:
     low, high = times.min(), times.max()
     return (low, high) if isinstance(low, datetime) and isinstance(high, datetime) else None
+
+
+def _blocks(rows: pl.DataFrame, lenses: Lenses, zone: tzinfo) -> dict[int, list[dict[str, Any]]]:
+    """What blocks of one day's rows, in order of time, reached in each local hour; each version by itself."""
+    from . import blocks
+
+    found: dict[int, list[dict[str, Any]]] = {}
+    for part in rows.partition_by("mw.version", maintain_order=True) if "mw.version" in rows.columns else [rows]:
+        version = part["mw.version"][0] if "mw.version" in part.columns else None
+        lens = lenses(version)
+        at = blocks.ends(part.height, step=max(blocks.STEP, part.height // blocks.MOST))
+        if lens is None or not at.size:
+            continue
+        hours = part["mw.time"].gather(at - 1).dt.convert_time_zone(str(zone)).dt.hour().to_list()
+        made = blocks.extremes(part, lens, blocks.measure(part, lens, at), hours, version=version)
+        for hour, facts in made.items():
+            found.setdefault(hour, []).append(facts)
+    return found
 
 
 def describe(profile: Profile) -> dict[str, Any]:

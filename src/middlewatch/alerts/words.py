@@ -88,7 +88,7 @@ def incident(project: Project, change: Change, *, now: datetime) -> Said:
         f"WHAT     {line(one.title)}" if len(first) > FIRST_LINE or change.kind == "cause" else "",
         f"MODELS   {line(_group(one, others))}" if others else "",
         f"BY       {line(actor + (': ' + reason if reason else ''))}" if actor else "",
-        f"SINCE    {clock(project, one.since)}, {one.rows:,} rows in {count(one.windows, 'window')}",
+        f"SINCE    {clock(project, one.since)}, {_size(one)}",
         f"EFFECT   {line(_effect(one, why))}",
         f"CAUSE    {line(_cause(one, why, flag))}",
         f"SCORE    {spark(means)}  mean prediction of {count(len(means), 'day')}, {min(means):.3g} to {max(means):.3g}"
@@ -249,6 +249,11 @@ def _group(one: Incident, others: Sequence[Onset]) -> str:
     shared = sorted({name for each in others for name in each.columns} & set(one.columns))
     named = ", ".join(f"{each.model} {each.n}" for each in others)
     return f"one with {named}; they began together" + (f" and share {', '.join(shared)}" if shared else "")
+
+
+def _size(one: Incident) -> str:
+    """How much there is of it; the fast channel counts no windows."""
+    return f"{one.rows:,} rows" + (f" in {count(one.windows, 'window')}" if one.windows else " so far")
 
 
 def _by(one: Incident, kind: str) -> tuple[str, str]:

@@ -84,6 +84,12 @@ def limits(known: Setting) -> str:
     return "" if known.least is None else f" of at least {known.least:g}"
 
 
+def _switch(value: Any, known: Setting) -> bool:
+    if not isinstance(value, bool):
+        raise Wrong("true or false", fix="write it without quotes" if isinstance(value, str) else "")
+    return value
+
+
 def _duration(value: Any, known: Setting) -> timedelta:
     try:
         return parse_duration(_text(value, known))
@@ -193,6 +199,7 @@ READERS: Final[Mapping[str, Callable[[Any, Setting], Any]]] = {
     "path prefix": _prefix,
     "number": _number,
     "whole number": _whole,
+    "true or false": _switch,
     "duration": _duration,
     "time zone": _zone,
     "cron line": _cron,

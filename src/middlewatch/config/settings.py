@@ -117,6 +117,7 @@ class Monitor:
         "choice", "day", "what is judged at once; week where there are under 100 rows a day", choices=("day", "week")
     )
     grace: timedelta = _setting("duration", "1h", "wait for late rows before judging")  # noqa: RUF009 immutable
+    fast: bool = _setting("true or false", True, "tell within minutes what breaks at once; the day's judgement stays")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

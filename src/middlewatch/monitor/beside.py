@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
 import numpy as np
 
 from middlewatch import shift
 from middlewatch.journal import Entry
-from middlewatch.replay import disagreement
+from middlewatch.replay import Disagreement, disagreement
 from middlewatch.shift import Reading
 
 from .past import Past
@@ -58,7 +58,17 @@ def released(unit: Unit, forced: Mapping[str, Entry], past: Past) -> Reading | N
     sample = unit.days[-1].sample
     if now is None or before is None or sample.height < shift.MIN_ROWS:
         return None
-    seen = disagreement(now, before, sample)
+    return unlike(disagreement(now, before, sample))
+
+
+def released_against_gate(entries: Iterable[Entry]) -> dict[str, Entry]:
+    """By version the entry that made it live, where that was against its gate and something was live before."""
+    last = {one.version: one for one in entries if one.channel == "live" and one.action in ("promote", "rollback")}
+    return {version: one for version, one in last.items() if one.facts.get("forced") and one.previous}
+
+
+def unlike(seen: Disagreement) -> Reading | None:
+    """Two versions that answer the same rows as different models would, else None."""
     value = max(seen.decisions / RELEASE_DECISIONS, (1 - seen.order) / (1 - RELEASE_ORDER))
     if value <= 1:
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from middlewatch.outcomes.keeping import OUTCOMES
 from middlewatch.shift import Facts, Reading, Verdict, Watch
 from middlewatch.times import iso
 
-from .beside import REFUSED, refused, released
+from .beside import REFUSED, refused, released, released_against_gate
 from .past import Past
 from .units import Unit
 from .words import about, rounded, short, title
@@ -76,14 +76,16 @@ class Run:
         self.units = units[max(first - REACH, 0) :]
         self.bad = [one for one in self.incidents.bad_spans() if not one.where]
         # The incident about outcomes is kept by those: its channels are none of the windows'.
-        self.active = {one.n: one for one in self.incidents.active() if OUTCOMES not in one.columns}
+        known = self.incidents.all()
+        self.active = {one.n: one for one in known if one.active and OUTCOMES not in one.columns}
+        # Told within the day and over before its end: what the day still shows of them is no news.
+        self.brief = {one.n: one for one in known if not one.active and not one.windows and one.since}
         self.touched: set[int] = set()
         self.done: list[dict[str, Any]] = []
         length = shift.LENGTHS[project.config.monitor.window]
         budget = project.config.monitor.alarms_per_month / max(live_models(project.store), 1)
         entries = project.journal(name).entries()
-        last = {one.version: one for one in entries if one.channel == "live" and one.action in ("promote", "rollback")}
-        self.forced = {version: one for version, one in last.items() if one.facts.get("forced") and one.previous}
+        self.forced = released_against_gate(entries)
         self.latest = next((one.version for one in reversed(units) if one.version), "")
         versions = {one.version or self.latest for one in pending}
         self.watches = {one: Watch(budget=budget, length=length) for one in sorted(versions)}
@@ -170,7 +172,11 @@ class Run:
         end = iso(unit.bounds[1])
         for n, incident in list(self.active.items()):
             before = self.frozen.get(n)
-            if before is None or end <= incident.seen:
+            if (
+                before is None
+                or end <= incident.seen
+                or (not incident.windows and iso(unit.bounds[0]) < incident.until)
+            ):
                 continue
             readings = list(before.watches[version].look(unit.start, facts).readings) if unit.rows else []
             readings += [
@@ -203,6 +209,8 @@ class Run:
             known = {(one["column"], one["channel"]) for one in incident.top}
             top = [*incident.top, *(one.to_dict() for one in joined if (one.column, one.channel) not in known)]
             facts |= {**about(top), "top": top[:MOST_CHANNELS]}
+            if incident.severity == "page":
+                facts["severity"] = "page"
         self.active[n] = self.incidents.add(n, "update", at=self.now, actor=ACTOR, **facts)
         self.touched.add(n)
         if self.active[n].windows > shift.REFERENCE:
@@ -234,9 +242,17 @@ class Run:
             # The same columns, what follows from them (predictions), or the second look at the same onset.
             same = columns & set(incident.columns) or (n in lasting and columns <= shift.PREDICTION)
             young = n in lasting and incident.windows <= CLEAN and REFUSED not in columns
-            if same or young:
+            # The fast channel has told of the same onset.
+            told = not incident.windows and _began_in(incident, unit) and _about_rows(incident, columns)
+            if same or young or told:
                 new = [one for one in moved if (one.column, one.channel) not in held]
                 self._update(n, unit, max(one.height for one in fresh), joined=new)
+                return sorted({*lasting, n})
+        for n, incident in self.brief.items():
+            if _began_in(incident, unit) and columns <= {*incident.columns, *shift.PREDICTION}:
+                self.active[n] = incident
+                self._update(n, unit, max(one.height for one in fresh), joined=moved)
+                self.brief[n] = self.active.pop(n)
                 return sorted({*lasting, n})
         # An alarm for two windows together began with the first of the two.
         paired = all(one.column != REFUSED and one.score <= (verdict.m_line or 0.0) for one in fresh)
@@ -277,3 +293,12 @@ class Run:
         )
         self.touched.add(incident.n)
         return incident
+
+
+def _began_in(incident: Incident, unit: Unit) -> bool:
+    return iso(unit.bounds[0]) <= incident.since < iso(unit.bounds[1])
+
+
+def _about_rows(incident: Incident, columns: Set[str]) -> bool:
+    """Whether both are about columns and predictions: requests and traffic are incidents of their own."""
+    return not any(one.startswith("(") for one in (*incident.columns, *columns))

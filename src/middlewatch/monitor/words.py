@@ -34,8 +34,12 @@ _WORDS = {
     "whole": "whole numbers",
     "repeat": "repeats of the row before",
     "refused": "refused",
+    "constant": "one and the same",
+    "decisions": "decisions",
     "release": "answers unlike the version before, decisions changed",
 }
+# What is no share: a place or a width, in the column's own unit.
+_PLACES = {"level": "mean", "middle": "median", "collapsed": "spread"}
 
 
 def title(moved: Sequence[Reading], before: float | None, after: float | None) -> str:
@@ -45,8 +49,8 @@ def title(moved: Sequence[Reading], before: float | None, after: float | None) -
         name = "prediction" if one.column in shift.PREDICTION else one.column.strip("()")
         if one.channel == "shape" or one.now is None or one.usual is None:
             said = f"{name} distribution {np.exp(one.height):.1f} x its worst"
-        elif one.channel == "level":
-            said = f"{name} mean {one.usual:.4g} -> {one.now:.4g}"
+        elif one.channel in _PLACES:
+            said = f"{name} {_PLACES[one.channel]} {one.usual:.4g} -> {one.now:.4g}"
         else:
             said = f"{name} {_WORDS[one.channel]} {percent(one.usual)} -> {percent(one.now)}"
         if not any(part.startswith(name + " ") for part in parts):

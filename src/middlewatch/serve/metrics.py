@@ -30,6 +30,7 @@ _HELP = {
     "middlewatch_log_bytes_total": ("counter", "Bytes written to the prediction log."),
     "middlewatch_log_failures_total": ("counter", "Requests answered 503 since they could not be logged."),
     "middlewatch_load_failures_total": ("counter", "Versions that were to go live and did not load."),
+    "middlewatch_watch_failures_total": ("counter", "Ends of the child that watches the newest predictions."),
     "middlewatch_conversion_failures_total": ("counter", "Runs that could not bring log segments into the store."),
     "middlewatch_store_reachable": ("gauge", "1 where the store answered the last poll."),
     "middlewatch_model_info": ("gauge", "1 for each version that answers."),

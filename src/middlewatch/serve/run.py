@@ -39,6 +39,7 @@ from .keys import MAKE_ONE, Keys, is_loopback
 from .live import Live
 from .metrics import Metrics
 from .protocol import give_up_late, protocol_of
+from .watcher import Watcher
 
 __all__ = ["Stop", "answer_on", "live_of", "make_app", "serve", "stop_signals", "who_may"]
 
@@ -222,8 +223,9 @@ def _serve_here(
     live = live_of(project, Metrics())
     converter = Converter(project, live.metrics)
     courier = Courier(project)
+    watcher = Watcher(project, live.metrics)
     facts_of_monitor = Facts(project, live.metrics)
-    live.chores += [converter.tick, courier.tick, facts_of_monitor.tick]
+    live.chores += [converter.tick, courier.tick, facts_of_monitor.tick, watcher.tick]
     app = App(live, keys=keys, is_open=is_open, pages=_made(pages, project, secrets.token_bytes(32)))
     live.start()
     try:
@@ -232,6 +234,7 @@ def _serve_here(
     finally:
         app.close()
         live.stop()
+        watcher.finish(timeout=2)
         converter.finish(timeout=20)
         courier.finish(timeout=5)
         facts_of_monitor.finish(timeout=5)
@@ -254,6 +257,7 @@ class _Supervisor:
         self._converter = Converter(project, self._metrics)
         self._courier = Courier(project)
         self._facts = Facts(project, self._metrics)
+        self._watcher = Watcher(project, self._metrics)
         self._orders = json.dumps(
             {
                 "project": str(project.root),
@@ -288,6 +292,7 @@ class _Supervisor:
         self._converter.tick()
         self._courier.tick()
         self._facts.tick()
+        self._watcher.tick()
         self._metrics.keep()
         for place, one in enumerate(self._workers):
             if one.poll() is not None:
@@ -327,6 +332,7 @@ class _Supervisor:
             for pipe in (one.stdin, one.stdout):
                 if pipe is not None:
                     pipe.close()
+        self._watcher.finish(timeout=2)
         self._converter.finish(timeout=20)
         self._courier.finish(timeout=5)
         self._facts.finish(timeout=5)

@@ -23,6 +23,12 @@ CHANNELS = {
     "tie": "what it goes with",
     "volume": "number of rows",
     "refused": "share refused",
+    "constant": "share with the same score",
+    "collapsed": "spread of the scores",
+    "decisions": "decisions",
+    "middle": "the median",
+    "silence": "silence",
+    "release": "against the version before",
     "log_loss": "log loss",
     "error": "wrong decisions",
     "ranking": "1 − AUC",
@@ -37,6 +43,9 @@ COLUMNS = {
     "(requests)": "requests",
     "(outcomes)": "outcomes",
     "(rows)": "the number of rows",
+    "(traffic)": "traffic",
+    "(monitor)": "the monitor",
+    "(release)": "the release",
 }
 ACTIONS = {
     "promote": "promoted",

@@ -1,0 +1,74 @@
+"""Minutes, not midnight: what breaks at once is told at once, within the same alarm budget as the day's judgement.
+
+    log --following--> the newest rows --blocks--> signs, each against the same hour of 28 stored days --> incidents
+
+    past      what the same hours reached, from stored windows
+    signs     what a block of 250 rows says that cannot wait
+    watch     one model: rows, releases, refused requests, silence
+    telling   incidents: opened once, joined, closed when clean
+    child     the process beside a server
+
+The day's monitor takes an incident of the same onset over (`monitor.run`); `middlewatch monitor` looks as well, over
+the rows of the day that is not finished.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from middlewatch import predictions, runs, why
+from middlewatch.errors import MiddlewatchError
+from middlewatch.times import day_bounds, day_of
+
+from .watch import Watcher
+
+if TYPE_CHECKING:
+    from middlewatch.project import Project
+
+__all__ = ["BY", "Watch", "Watcher", "look_back"]
+
+BY = "fast"
+# That it looks is marked this often.
+MARK = timedelta(minutes=5)
+
+
+class Watch:
+    """All models of a project, looked at together."""
+
+    def __init__(self, project: Project, *, started: datetime) -> None:
+        self._project = project
+        self._watchers = [Watcher(project, name, started=started) for name in project.config.models]
+        self._mark_at = started
+
+    def look(self, now: datetime) -> list[tuple[str, int]]:
+        """One look at every model; returns (model, incident) for what was opened or changed. Raises OutOfReach."""
+        touched = [(one.name, n) for one in self._watchers for n in one.look(now)]
+        for name, n in touched:
+            self._explain(name, n, now)
+        if now >= self._mark_at:
+            self._mark_at = now + MARK
+            for one in self._watchers:
+                if one.looks.rows or one.looks.days:
+                    runs.mark(self._project.store, one.name, now=now, by=BY, state=one.looks.state, days=one.looks.days)
+        return touched
+
+    def _explain(self, name: str, n: int, now: datetime) -> None:
+        """Look for the cause of what was just opened, so that who is woken need not begin with it."""
+        one = self._project.incidents(name).get(n)
+        if one.active and one.why is None and one.rows:
+            try:
+                why.diagnose(self._project, name, incident=n, now=now)
+            except MiddlewatchError as error:
+                print(f"middlewatch: the cause of incident {n} of {name} is not known: {error.what}", file=sys.stderr)
+
+
+def look_back(project: Project, name: str, *, until: datetime, now: datetime) -> list[int]:
+    """Judge the rows of the day that is not finished yet at `until`, as a watcher would have; returns the incidents.
+
+    What was told before is not told again.
+    """
+    since = day_bounds(day_of(until - project.config.monitor.grace, project.zone), project.zone)[0]
+    rows = predictions.read(project.store, project.spool(name), name, since=since, until=until, by="time")
+    return Watcher(project, name, started=now).over(rows, now) if rows.height else []
