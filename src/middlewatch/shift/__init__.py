@@ -6,7 +6,7 @@ windows, and one line over all channels is learnt from how high the highest used
 
     Facts      what the channels read of one column of one window, cut from a stored ColumnProfile
     Cut        the bins of a column: quantiles, heavy atoms, top categories; made anew every 28 windows
-    channels   shape, null, novelty, lattice, whole, repeat: one number each, about 1 where nothing changed
+    channels   shape, level, null, novelty, whole, alike, ...: one number each, about 1 where nothing changed
     score      log(value / its worst of the last 90 windows)
     M, P       the highest score now; the highest that holds for two windows
     Watch      the fold over windows in order: `look` judges one, `step` learns it

@@ -25,6 +25,8 @@ Seen = frozenset[str] | tuple[float, float]
 
 SCORE = "mw.score"
 LABEL = "mw.label"
+# Facts of whole rows, no column.
+WHOLE_ROWS = "mw.rows"
 PREDICTION = frozenset({SCORE, LABEL})
 
 BINS = 12
@@ -35,6 +37,8 @@ MIN_ROWS = 30
 FLOOR_SHAPE = 1.65 * 1.33
 FLOOR_RATE = 1.65 * 1.3
 WIDEN = 0.05
+# So far out, one width of all that was ever seen, no season goes: a sentinel, a unit.
+FAR = 1.0
 # Exact numbers seen so far are kept up to this many; a column with more of them is not on a lattice.
 LATTICE = 10_000
 # Past predictions of a version that was not live yet come from kept samples of at most this many rows.
@@ -80,6 +84,7 @@ class Facts:
     scattered: float | None = None
     ties: Mapping[str, float] = field(default_factory=dict)
     sampled: int = 0
+    repeated: int | None = None
 
 
 def facts_of(
@@ -87,11 +92,13 @@ def facts_of(
 ) -> dict[str, Facts]:
     """What the channels read, for every column of a profile but those named in `without`.
 
-    `beside` holds by column what no profile can: `scattered`, `ties` and `sampled` of Facts.
+    `beside` holds by column what no profile can: `scattered`, `ties` and `sampled` of Facts, and of the rows as a
+    whole (`WHOLE_ROWS`) how many are `repeated`.
     """
-    left_out = set(without)
-    return {
-        name: replace(facts_of_column(column), **(beside or {}).get(name, {}))
+    left_out, known = set(without), dict(beside or {})
+    rows = {WHOLE_ROWS: Facts(rows=profile.rows, n=profile.rows, **known[WHOLE_ROWS])} if WHOLE_ROWS in known else {}
+    return rows | {
+        name: replace(facts_of_column(column), **known.get(name, {}))
         for name, column in profile.columns.items()
         if name not in left_out
     }
@@ -262,6 +269,56 @@ def _angle(share: float) -> float:
     return math.asin(math.sqrt(min(max(share, 0.0), 1.0)))
 
 
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """How often rows of a window share a value: of its `n` values the share of all pairs, and of all triples, that are
+    alike. By exact value where those are kept (`exact`), else by bin.
+    """
+
+    n: int
+    pairs: float
+    triples: float
+    exact: bool
+
+
+def sharing(one: Facts) -> Sharing | None:
+    """None under 30 values, and where neither values nor categories are counted."""
+    exact = one.values is not None or one.texts is not None
+    if one.values is not None:
+        counts = one.values[1].astype(np.float64)
+    elif one.counts is not None:
+        counts = one.counts.astype(np.float64)
+    elif one.texts is not None:
+        counts = np.fromiter(one.texts.values(), dtype=np.float64, count=len(one.texts))
+    else:
+        return None
+    n = int(counts.sum())
+    if n < MIN_ROWS:
+        return None
+    twos = counts * (counts - 1)
+    pairs, triples = twos.sum() / (n * (n - 1.0)), (twos * (counts - 2)).sum() / (n * (n - 1.0) * (n - 2.0))
+    return Sharing(n, float(pairs), float(triples), exact)
+
+
+def alike(now: Sharing, past: Sequence[Sharing]) -> tuple[float, float] | None:
+    """How far more pairs of rows share a value than usual, in standard errors, and the usual share.
+
+    The share of pairs does not depend on how many rows there are; its variance is that of Simpson (1949, Measurement of
+    diversity, Nature 163), with the usual shares. Rounding, a value that stands still and rows that come twice raise
+    it. None without a past of the same make.
+    """
+    known = [one for one in past if one.exact == now.exact]
+    if not known:
+        return None
+    weights = [one.n * (one.n - 1.0) for one in known]
+    pairs = sum(w * one.pairs for w, one in zip(weights, known, strict=True)) / sum(weights)
+    triples = sum(w * one.triples for w, one in zip(weights, known, strict=True)) / sum(weights)
+    n, m = now.n, sum(one.n for one in known)
+    least = 2.0 / (n * (n - 1.0))  # one pair
+    variance = 4.0 * max(triples - pairs * pairs, 0.0) * (1.0 / n + 1.0 / m) + max(pairs * (1.0 - pairs), least) * least
+    return max(0.0, now.pairs - pairs) / math.sqrt(variance), pairs
+
+
 def alarm_line(past: Sequence[float], k: float) -> float:
     """The level that the highest scores have passed `k` times in `past` (at least two values, oldest first).
 
@@ -274,10 +331,15 @@ def alarm_line(past: Sequence[float], k: float) -> float:
         above = min(below + 1, len(ranked))
         part = k - int(k)
         return ranked[below - 1] * (1 - part) + ranked[above - 1] * part
+    return ranked[0] + mean_excess(ranked) * math.log(1.0 / max(k, 1e-3))
+
+
+def mean_excess(past: Sequence[float]) -> float:
+    """By how much the upper quarter lies above the highest value that is not of it, on average."""
+    ranked = sorted(past, reverse=True)
     tail = max(2, len(ranked) // 4)
     at = ranked[min(tail, len(ranked) - 1)]
-    excess = sum(one - at for one in ranked[:tail]) / tail
-    return ranked[0] + excess * math.log(1.0 / max(k, 1e-3))
+    return sum(one - at for one in ranked[:tail]) / tail
 
 
 def peaks(values: Sequence[float], apart: int) -> list[float]:
@@ -322,12 +384,15 @@ def off(seen: NDArray[Any] | None, one: Facts) -> int | None:
     return int(counts[~np.isin(values, seen, assume_unique=True)].sum())
 
 
-def beyond(seen: Seen | None, one: Facts) -> int | None:
-    """Rows with a value outside everything seen so far, or None where that cannot be told."""
+def beyond(seen: Seen | None, one: Facts, room: float = WIDEN) -> int | None:
+    """Rows with a value outside everything seen so far, or None where that cannot be told.
+
+    The range of numbers is widened by `room` of its width on both sides.
+    """
     if isinstance(seen, frozenset) and one.texts is not None:
         return sum(number for text, number in one.texts.items() if text not in seen)
     if isinstance(seen, tuple) and one.keys is not None and one.counts is not None:
-        room = WIDEN * (seen[1] - seen[0])
-        low, high = bin_keys(np.array([seen[0] - room, seen[1] + room]) - one.centre)
+        wider = room * (seen[1] - seen[0])
+        low, high = bin_keys(np.array([seen[0] - wider, seen[1] + wider]) - one.centre)
         return int(one.counts[(one.keys < low) | (one.keys > high)].sum())
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from statistics import median
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .channels import (
+    FAR,
     FLOOR_RATE,
     FLOOR_SHAPE,
     MIN_ROWS,
@@ -22,20 +23,25 @@ from .channels import (
     SAMPLE,
     STEADY,
     TIE,
+    WHOLE_ROWS,
     Cut,
     Facts,
     Ints,
     Seen,
+    Sharing,
     alarm_line,
+    alike,
     beyond,
     cut,
     join,
     level,
     loosened,
+    mean_excess,
     off,
     peaks,
     rate,
     shape,
+    sharing,
     widen,
 )
 from .length import DAY, Length
@@ -57,11 +63,16 @@ NOVEL = 0.001
 # whatever season they come.
 OFF_LATTICE = 0.2
 FLOOR_LATTICE = 0.1
+# A number far outside now and then is somebody's typing error.
+FLOOR_FAR = 0.01
 UNUSUAL_VOLUME = 2.0
 ROWS = "(rows)"
 # Traffic within this factor of the usual is no news, however even it was.
 VOLUME = 1.25
 LEAST = 1e-6
+# One episode teaches at most this many mean excesses above the line: by chance it would go further once in e^2 = 7
+# alarms. Else one incident that nobody marks bad is the worst of the next 90 windows, and hides whatever is smaller.
+MOST = 2.0
 # Windows, cycles of them, whose numbers of rows are kept.
 MOST_ROWS = 150
 
@@ -179,15 +190,45 @@ class _Heights:
     score: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     lasting: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
+    def highest(self, *, without: Container[Key]) -> tuple[float, float]:
+        """M and P of the channels that are not in `without`; as low as can be where none is left."""
+        left = [at for at, key in enumerate(self.keys) if key not in without]
+        if not left:
+            return math.log(LEAST), math.log(LEAST)
+        return float(self.score[left].max()), float(self.lasting[left].max())
+
+    def over(self, most: float) -> dict[Key, float]:
+        """The values of channels whose score is above `most`, as they would be just there."""
+        return {
+            key: float(self.worst[at] * math.exp(most)) for at, key in enumerate(self.keys) if self.score[at] > most
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What the highest score must pass, and the most that one window may teach."""
+
+    line: float
+    most: float
+
+    @classmethod
+    def of(cls, past: Sequence[float], k: float, apart: int) -> _Line:
+        heights = peaks(past, apart)
+        line = alarm_line(heights, k)
+        return cls(line, line + MOST * mean_excess(heights))
+
 
 @dataclass(slots=True)
 class _Held:
-    """A window of the past: its place in the cycle, how many values fell into each bin, shares of new values."""
+    """A window of the past: its place in the cycle, how many values fell into each bin, shares of new values, how
+    often rows shared one.
+    """
 
     place: int
     facts: Mapping[str, Facts]
     counts: Mapping[str, Ints | None]
     fresh: Mapping[Key, float]
+    sharings: Mapping[str, Sharing]
 
 
 class Watch:
@@ -206,6 +247,10 @@ class Watch:
         self._values: NDArray[np.float64] = np.zeros((0, 0))
         self._sides: dict[Key, int] = {}
         self._highest: list[tuple[float, float]] = []
+        # Channels that are above what a window may teach, and how much that was when they first were; for how many
+        # windows on end their columns have been.
+        self._capped: dict[Key, float] = {}
+        self._waiting: dict[str, int] = {}
         self._rows: list[tuple[date, int]] = []
         self._steps = 0
         self._seen: dict[str, Seen] = {}
@@ -231,15 +276,12 @@ class Watch:
     def look(self, start: date, facts: Mapping[str, Facts]) -> Verdict:
         """Judge a window against the past without learning it."""
         self._recut(start)
-        signals = self._signals(start, facts, self._fresh(facts)) | self._volume(start, facts)
+        signals = self._signals(start, facts) | self._volume(start, facts)
         readings = self._readings(signals)
         m = max((one.score for one in readings), default=None)
         p = max((one.lasting for one in readings), default=None)
-        k = self.length.alarms(self.budget / 2, len(self._highest))
-        m_line = p_line = None
-        if len(self._highest) >= self.length.learn:
-            m_line = alarm_line(peaks([one for one, _ in self._highest], self.length.apart), k)
-            p_line = alarm_line(peaks([one for _, one in self._highest], self.length.apart), k)
+        lines = self._lines()
+        m_line, p_line = (lines[0].line, lines[1].line) if lines else (None, None)
         state: State = "learning" if m_line is None else "provisional" if len(self) < self.length.firm else "judged"
         return Verdict(
             start=start,
@@ -259,18 +301,15 @@ class Watch:
     def step(self, start: date, facts: Mapping[str, Facts]) -> None:
         """Learn a window."""
         self._recut(start)
-        fresh = self._fresh(facts)
+        rows = _rows(facts)
         if len(self._windows) >= MIN_REFERENCE:
-            signals = self._signals(start, facts, fresh) | self._volume(start, facts)
-            heights = self._heights(signals)
-            if heights.keys:
-                highest = (float(heights.score.max()), float(heights.lasting.max()))
-                self._highest = [*self._highest, highest][-self.length.history :]
-            self._learn({key: signal.value for key, signal in signals.items()})
+            signals = self._signals(start, facts) | self._volume(start, facts)
+            self._learn({key: signal.value for key, signal in signals.items()}, self._heights(signals))
             self._sides = {key: signal.side for key, signal in signals.items()}
-        held = _Held(self.length.place(start), facts, self._count(facts), fresh)
+            facts = self._usual_of(facts)
+        held = _Held(self.length.place(start), facts, self._count(facts), self._fresh(facts), _shared(facts))
         self._windows = [*self._windows, held][-self._kept :]
-        self._rows = [*self._rows, (start, _rows(facts))][-MOST_ROWS * self.length.cycle :]
+        self._rows = [*self._rows, (start, rows)][-MOST_ROWS * self.length.cycle :]
         self._steps += 1
         for name, one in facts.items():
             if (wider := widen(self._seen.get(name), one)) is not None:
@@ -289,6 +328,14 @@ class Watch:
         """What a window is held against, oldest first."""
         place = self.length.place(start)
         return [one for one in self._windows if one.place == place][-self.length.reference :]
+
+    def _lines(self) -> tuple[_Line, _Line] | None:
+        """What M and P must pass; None where there is too little history."""
+        if len(self._highest) < self.length.learn:
+            return None
+        k = self.length.alarms(self.budget / 2, len(self._highest))
+        m, p = zip(*self._highest, strict=True)
+        return _Line.of(m, k, self.length.apart), _Line.of(p, k, self.length.apart)
 
     def _recut(self, start: date) -> None:
         """New bins every 28 windows by the calendar, so that they do not depend on when judging began; in a
@@ -315,48 +362,70 @@ class Watch:
     def _count(self, facts: Mapping[str, Facts]) -> dict[str, Ints | None]:
         return {name: self._cuts[name].count(one) for name, one in facts.items() if name in self._cuts}
 
-    def _signals(self, start: date, facts: Mapping[str, Facts], fresh: Mapping[Key, float]) -> dict[Key, _Signal]:
-        """What every channel of every column says of a window."""
+    def _signals(self, start: date, facts: Mapping[str, Facts]) -> dict[Key, _Signal]:
+        """What every channel of every column, and of whole rows, says of a window."""
         found: dict[Key, _Signal] = {}
-        past = self._reference(start)
+        past, sharings = self._reference(start), _shared(facts)
         for name, one in facts.items():
             known = [window.facts[name] for window in past if name in window.facts]
             if len(known) < MIN_REFERENCE:
                 continue
-            if (distance := self._shape(name, one, past)) is not None:
-                found[name, "shape"] = _Signal(distance, FLOOR_SHAPE)
-            if one.mean == one.mean:
-                moments = [(it.n, it.mean, it.m2) for it in known if it.mean == it.mean]
-                if (apart := level((one.n, one.mean, one.m2), moments)) is not None:
-                    usual = sum(n * mean for n, mean, _ in moments) / max(sum(n for n, _, _ in moments), 1)
-                    found[name, "level"] = _Signal(apart, FLOOR_RATE, one.mean, usual)
-            if one.rows >= MIN_ROWS:
-                usual = _ratio((it.rows - it.n, it.rows) for it in known)
-                found[name, "null"] = _Signal.of(1 - one.n / one.rows, usual, one.rows)
-                # Nulls come in bursts where a source is out for hours; those spread over all hours are another matter.
-                spread = [it.scattered for it in known if it.scattered is not None]
-                if one.scattered is not None and len(spread) >= MIN_REFERENCE:
-                    calm = sum(spread) / len(spread)
-                    found[name, "scattered"] = _Signal.of(one.scattered, calm, one.rows, rising=True)
-            if one.n < MIN_ROWS or name in PREDICTION:
+            if name == WHOLE_ROWS:
+                if one.repeated is not None and one.sampled >= MIN_ROWS:
+                    usual = _ratio((it.repeated or 0, it.sampled) for it in known)
+                    found[ROWS, "repeated"] = _Signal.of(one.repeated / one.sampled, usual, one.sampled, rising=True)
                 continue
-            if (tie := _tie(one, self._partner(name, self.length.place(start), known))) is not None:
-                found[name, "tie"] = tie
-            if one.wholes is not None:
-                usual = _ratio((it.wholes or 0, it.n) for it in known)
-                found[name, "whole"] = _Signal.of(one.wholes / one.n, usual, one.n)
-            if one.pairs >= MIN_ROWS:
-                usual = _ratio((it.repeats, it.pairs) for it in known)
-                found[name, "repeat"] = _Signal.of(one.repeats / one.pairs, usual, one.pairs)
-        for (name, channel), now in fresh.items():
+            found |= {(name, channel): signal for channel, signal in self._of_column(name, one, known, past).items()}
+            if name in sharings:
+                before = [window.sharings[name] for window in past if name in window.sharings]
+                more = alike(sharings[name], before) if len(before) >= MIN_REFERENCE else None
+                if more is not None:
+                    found[name, "alike"] = _Signal(more[0], FLOOR_RATE, sharings[name].pairs, more[1])
+        return found | self._of_fresh(facts, past)
+
+    def _of_column(self, name: str, one: Facts, known: Sequence[Facts], past: Sequence[_Held]) -> dict[str, _Signal]:
+        found: dict[str, _Signal] = {}
+        if (distance := self._shape(name, one, past)) is not None:
+            found["shape"] = _Signal(distance, FLOOR_SHAPE)
+        if one.mean == one.mean:
+            moments = [(it.n, it.mean, it.m2) for it in known if it.mean == it.mean]
+            if (apart := level((one.n, one.mean, one.m2), moments)) is not None:
+                usual = sum(n * mean for n, mean, _ in moments) / max(sum(n for n, _, _ in moments), 1)
+                found["level"] = _Signal(apart, FLOOR_RATE, one.mean, usual)
+        if one.rows >= MIN_ROWS:
+            usual = _ratio((it.rows - it.n, it.rows) for it in known)
+            found["null"] = _Signal.of(1 - one.n / one.rows, usual, one.rows)
+            # Nulls come in bursts where a source is out for hours; those spread over all hours are another matter.
+            spread = [it.scattered for it in known if it.scattered is not None]
+            if one.scattered is not None and len(spread) >= MIN_REFERENCE:
+                calm = sum(spread) / len(spread)
+                found["scattered"] = _Signal.of(one.scattered, calm, one.rows, rising=True)
+        if one.n < MIN_ROWS or name in PREDICTION:
+            return found
+        if (tie := _tie(one, self._partner(name, past[-1].place, known))) is not None:
+            found["tie"] = tie
+        if one.wholes is not None:
+            usual = _ratio((it.wholes or 0, it.n) for it in known)
+            found["whole"] = _Signal.of(one.wholes / one.n, usual, one.n)
+        if one.pairs >= MIN_ROWS:
+            usual = _ratio((it.repeats, it.pairs) for it in known)
+            found["repeat"] = _Signal.of(one.repeats / one.pairs, usual, one.pairs)
+        return found
+
+    def _of_fresh(self, facts: Mapping[str, Facts], past: Sequence[_Held]) -> dict[Key, _Signal]:
+        """Values never seen; fewer of them than usual is no news."""
+        found: dict[Key, _Signal] = {}
+        for (name, channel), now in self._fresh(facts).items():
             before = [held.fresh[name, channel] for held in past if (name, channel) in held.fresh]
             n = facts[name].n
             if n < MIN_ROWS or not before:
                 continue
             usual = sum(before) / len(before)
-            # Fewer new values than usual is no news.
             if channel == "novelty":
                 found[name, channel] = _Signal.of(now, min(usual, NOVEL), n, rising=True)
+            elif channel == "far":
+                floor = max(rate(FLOOR_FAR, 0.0, n), FLOOR_RATE)
+                found[name, channel] = _Signal.of(now, 0.0, n, rising=True, floor=floor)
             elif usual < OFF_LATTICE:
                 floor = max(rate(FLOOR_LATTICE, 0.0, n), FLOOR_RATE)
                 found[name, channel] = _Signal.of(now, usual, n, rising=True, floor=floor)
@@ -378,18 +447,32 @@ class Watch:
         return shape(now, np.sum(pooled, axis=0), most=SAMPLE if name in PREDICTION else None)
 
     def _fresh(self, facts: Mapping[str, Facts]) -> dict[Key, float]:
-        """Shares of values outside everything seen so far (`novelty`), and of exact numbers never seen
-        (`lattice`).
+        """Shares of values outside everything seen so far (`novelty`), of numbers further outside than all that was
+        seen is wide (`far`: no season goes there), and of exact numbers never seen (`lattice`).
         """
         found = {}
         for name, one in facts.items():
-            if one.n and (outside := beyond(self._seen.get(name), one)) is not None:
+            seen = self._seen.get(name)
+            if one.n and (outside := beyond(seen, one)) is not None:
                 found[name, "novelty"] = outside / one.n
+            if one.n and isinstance(seen, tuple) and (outside := beyond(seen, one, FAR)) is not None:
+                found[name, "far"] = outside / one.n
             if one.n and name not in PREDICTION and (strange := off(self._lattice.get(name), one)) is not None:
                 found[name, "lattice"] = strange / one.n
         return found
 
-    def _learn(self, values: Mapping[Key, float]) -> None:
+    def _learn(self, values: dict[Key, float], heights: _Heights) -> None:
+        """Take in how high a window went: an episode teaches once, however long it lasts, and not without end."""
+        if heights.keys:
+            lines = self._lines()
+            capped = {key: most for key, most in self._capped.items() if values.get(key, 0.0) > most}
+            highest = heights.highest(without=capped)
+            if lines:
+                highest = (min(highest[0], lines[0].most), min(highest[1], lines[1].most))
+                capped = heights.over(lines[0].most) | capped
+            self._highest = [*self._highest, highest][-self.length.history :]
+            self._capped = capped
+            values |= capped
         fresh = [key for key in values if key not in self._places]
         if fresh:
             self._places |= {key: len(self._places) + at for at, key in enumerate(fresh)}
@@ -399,6 +482,16 @@ class Watch:
         for key, value in values.items():
             grown[-1, self._places[key]] = value
         self._values = grown
+
+    def _usual_of(self, facts: Mapping[str, Facts]) -> Mapping[str, Facts]:
+        """The columns that may join the reference: one far above all it was waits, for a quarter of the reference.
+
+        Else the days of an incident are what the days after it are held against. What stays is the new usual.
+        """
+        patience = min(self.length.reference // 4, self.length.reference - MIN_REFERENCE) * self.length.cycle
+        far_off = {WHOLE_ROWS if column == ROWS else column for column, _ in self._capped}
+        self._waiting = {name: self._waiting.get(name, 0) + 1 for name in far_off}
+        return {name: one for name, one in facts.items() if not 0 < self._waiting.get(name, 0) <= patience}
 
     def _heights(self, signals: Mapping[Key, _Signal]) -> _Heights:
         """Every channel that has a past, against it."""
@@ -479,6 +572,10 @@ def _tie(one: Facts, best: tuple[float, float, str] | None) -> _Signal | None:
         return None
     now = one.ties[best[2]]
     return _Signal(loosened(now, best[1], one.sampled), FLOOR_RATE, now, best[1])
+
+
+def _shared(facts: Mapping[str, Facts]) -> dict[str, Sharing]:
+    return {name: held for name, one in facts.items() if name != WHOLE_ROWS and (held := sharing(one)) is not None}
 
 
 def _rows(facts: Mapping[str, Facts]) -> int:
