@@ -16,19 +16,27 @@ __version__ = "0.1.0"
 __all__ = [
     "Finding",
     "Handle",
+    "Middleware",
     "MiddlewatchError",
     "Profile",
     "Schema",
+    "WSGIMiddleware",
     "check",
     "import_",
+    "log",
     "open",
     "profile",
     "rule",
     "split",
+    "watch",
 ]
 
 _HOMES = {
     "Handle": "library",
+    "Middleware": "recording",
+    "WSGIMiddleware": "recording",
+    "log": "recording",
+    "watch": "recording",
     "Profile": "profiles",
     "Schema": "schema",
     "check": "library",

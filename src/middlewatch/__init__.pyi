@@ -8,6 +8,10 @@ from .library import open as open
 from .library import profile as profile
 from .library import split as split
 from .profiles import Profile as Profile
+from .recording import Middleware as Middleware
+from .recording import WSGIMiddleware as WSGIMiddleware
+from .recording import log as log
+from .recording import watch as watch
 from .schema import Schema as Schema
 
 __version__: str

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from . import outbox, runs
 from .config import secret
+from .elsewhere import watchers
 from .errors import MiddlewatchError
 from .times import iso
 
@@ -58,6 +59,7 @@ def doctor(project: Project, *, now: datetime) -> Checked:
     found = [_environment(), *_store(project, now), _disk(project, now)]
     for name in project.config.models:
         found += _model(project, name, now)
+        found += _watched(project, name)
     found += _alerts(project)
     for setting in project.config.idle():
         found.append(Check(name=setting, outcome="warn", detail="set, and nothing acts on it yet", fix="take it out"))
@@ -124,6 +126,29 @@ def _filling(project: Project, free: int, now: datetime) -> tuple[str, bool]:
 
 def _bytes(count: float) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def _watched(project: Project, name: str) -> list[Check]:
+    """What the newest recorder in a service of this machine has kept, and the last row as it was understood."""
+    told = watchers(project.spool(name))
+    if not told:
+        return []
+    newest = told[0]
+    more = f" (and {len(told) - 1} more processes)" if len(told) > 1 else ""
+    detail = f"{newest['server']} at {newest['at']}{more}: {newest['kept']:,} kept"
+    lost = {"refused": "of another kind", "unread": "not understood", "dropped": "dropped, the queue was full"}
+    detail += "".join(f", {newest[one]:,} {words}" for one, words in lost.items() if newest[one])
+    if newest["problem"]:
+        detail += f" ({newest['problem']})"
+    last = newest["last"]
+    if last is not None:
+        inputs = " ".join(f"{column}={value}" for column, value in last["inputs"].items())
+        detail += f"; last: {inputs} -> {last['score']:.6g}{' ' + last['label'] if last['label'] else ''}"
+        detail += f" from {last['caller'] or 'unknown'}"
+        detail += f"; {', '.join(last['left_out'])} left out" if last["left_out"] else ""
+    bad = bool(newest["problem"] or newest["dropped"] or newest["unread"])
+    fix = "docs/import.md: inputs, score and id say where they stand" if newest["unread"] else ""
+    return [Check(name=f"{name}: watched service", outcome="warn" if bad else "ok", detail=detail, fix=fix)]
 
 
 def _alerts(project: Project) -> list[Check]:

@@ -33,14 +33,17 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from .errors import OutOfReach, Refused, StoreError, UsageError, nearest
 from .findings import Finding
 from .store import Store
 from .times import iso
 
-__all__ = ["ACTIONS", "Contested", "Entry", "Journal", "State"]
+__all__ = ["ACTIONS", "Contested", "Entry", "Journal", "State", "until_uncontested"]
+
+Answer = TypeVar("Answer")
+ATTEMPTS = 5
 
 SCHEMA = 1
 """Raised when the meaning of an entry changes; keys that an older reader may ignore do not raise it."""
@@ -400,3 +403,13 @@ def _tool() -> str:
         return version("middlewatch")
     except PackageNotFoundError:
         return ""  # run from a source tree that is not installed
+
+
+def until_uncontested(decide: Callable[[], Answer]) -> Answer:
+    """Decide again from what stands now where somebody else wrote the next entry first."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return decide()
+        except Contested:
+            continue
+    return decide()

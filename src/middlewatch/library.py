@@ -504,6 +504,7 @@ class Handle:
         from . import alerts, monitor
 
         started = self.clock()
+        self._bring_in()
         judged: dict[str, Judged] = {}
         quiet: list[NothingToDo] = []
         for name in models:
@@ -532,6 +533,15 @@ class Handle:
         reached = self.moment(until) or self._horizon(name) or now
         incidents = self.project.incidents(name)
         return [incidents.get(n) for n in fast.look_back(self.project, name, until=reached, now=now)]
+
+    def _bring_in(self) -> None:
+        """Closed segments of this machine's log into the store: where no server runs, nobody else does."""
+        from . import labels, predictions
+        from .serve.convert import main as convert
+
+        folders = [self.project.spool(name) for name in self.project.config.models]
+        if any(predictions.waiting(one) or labels.waiting(one) for one in folders):
+            convert([str(self.project.root)])
 
     def _horizon(self, name: str) -> datetime | None:
         """Where an imported log ends, if that is before now."""

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from . import gate, model, replay
 from .errors import NothingToDo, Refused, UsageError, nearest
-from .journal import Contested, Entry
+from .journal import Entry, until_uncontested
 
 if TYPE_CHECKING:
     from .project import Project
 
-Answer = TypeVar("Answer")
-ATTEMPTS = 5
 CHANNELS = ("live", "staging", "shadow")
 
 
@@ -204,13 +202,3 @@ def _refused(version: str, verdicts: Sequence[dict[str, Any]]) -> Refused:
         why="; ".join(f"{one['check']}: {one['detail']}" for one in failed),
         fix=f"middlewatch promote {version} --force 'the reason'  if you know better; it is recorded",
     )
-
-
-def until_uncontested(decide: Callable[[], Answer]) -> Answer:
-    """Decide again from what stands now where somebody else wrote the next entry first."""
-    for _ in range(ATTEMPTS - 1):
-        try:
-            return decide()
-        except Contested:
-            continue
-    return decide()

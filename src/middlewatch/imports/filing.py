@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import socket
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from middlewatch import ids, predictions
+from middlewatch.elsewhere import declare
 from middlewatch.errors import Refused
 from middlewatch.model import ours
 from middlewatch.observations import observe
-from middlewatch.releases import until_uncontested
-from middlewatch.times import iso
 
 from .answers import Answers
 from .reading import MOMENT, no_future_score
@@ -106,23 +104,7 @@ def enter(project: Project, name: str, rows: pl.DataFrame, *, now: datetime, act
     last = rows["mw.time"][-1]
 
     def append(version: str, at: datetime) -> None:
-        def decide() -> None:
-            journal = project.journal(name)
-            head = journal.head()
-            if journal.live() == version:
-                return
-            journal.append(
-                action="external",
-                version=version,
-                actor=actor,
-                host=socket.gethostname(),
-                at=at,
-                reason="seen in an imported log",
-                facts={"imported": iso(now)},
-                expect=head.n if head else 0,
-            )
-
-        until_uncontested(decide)
+        declare(project.journal(name), version, at=at, now=now, actor=actor, reason="seen in an imported log")
 
     entered = {one.version: one for one in project.journal(name).entries()}
     for version, at in first.iter_rows():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
 
 from middlewatch.cells import cast, is_text
+from middlewatch.elsewhere import external
 from middlewatch.errors import Refused, UsageError
 from middlewatch.labels import LONGEST
 from middlewatch.profiles import hash_ids
@@ -19,7 +19,6 @@ AHEAD = timedelta(minutes=5)
 """How far a clock may be ahead of ours."""
 LONGEST_CALLER = 64
 _ZONED = r"[T ][0-9]{2}:[0-9]{2}.*(?:Z|z|UTC|[+-][0-9]{2}(?::?[0-9]{2})?)\s*$"
-_NO_WORD = re.compile(r"[^A-Za-z0-9_.+-]+")
 # Of numbers that count from 1970 the size tells the unit: these are 2001 to 2065.
 _EPOCHS = ((1e9, 3e9, 1_000_000.0), (1e12, 3e12, 1_000.0), (1e15, 3e15, 1.0), (1e18, 3e18, 0.001))
 _ALPHABET = np.array(list("0123456789abcdefghjkmnpqrstvwxyz"))  # as ids of predictions are written
@@ -88,14 +87,6 @@ def versions(cells: pl.Series, name: str) -> pl.Series:
             raise UsageError(f'versions "{other}" and "{text}" would both be {word}', fix="rename one of them")
         called[text] = word
     return texts.replace_strict(called, return_dtype=pl.String)
-
-
-def external(text: str) -> str:
-    """The name of a version that is not ours. Raises UsageError for a text of no letters."""
-    word = _NO_WORD.sub("-", text.strip()).strip("-")[:60]
-    if not word:
-        raise UsageError(f'"{text}" cannot be a version', fix="--version 3, or --version COL")
-    return f"ext-{word}"
 
 
 def callers(cells: pl.Series) -> pl.Series:

@@ -14,6 +14,7 @@ import middlewatch.imports.filing as filing
 import middlewatch.imports.reading as reading
 import middlewatch.imports.starting as starting
 from middlewatch import config, outcomes, tables
+from middlewatch.elsewhere import external
 from middlewatch.errors import NotFound, NothingToDo, Refused, TableError, UsageError, nearest
 from middlewatch.initialise import merged, name_from
 from middlewatch.model import ours
@@ -325,7 +326,7 @@ def _check_known(
         "--task": (task, schema.task),
         "--label": (columns.label, schema.target),
     }
-    said |= {"--time": (columns.time, schema.time), "--key": (columns.key, schema.key)}
+    said |= {"--time": (columns.time, schema.time or columns.time), "--key": (columns.key, schema.key)}
     for option, (wanted, held) in said.items():
         if wanted is not None and wanted != held:
             raise UsageError(
@@ -340,7 +341,7 @@ def _check_known(
 def _versions(table: pl.DataFrame, columns: Columns, named: Mapping[str, str]) -> pl.Series:
     if "--version" in named:
         return reading.versions(table[named["--version"]], named["--version"])
-    one = reading.external(columns.version or DEFAULT_VERSION)
+    one = external(columns.version or DEFAULT_VERSION)
     return pl.Series("version", [one]).new_from_index(0, table.height)
 
 
