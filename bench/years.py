@@ -174,19 +174,17 @@ class Life:
     def old(self) -> int:
         """The first days by the old code; how many it played."""
         with tempfile.TemporaryDirectory() as folder:
-            packed = subprocess.run(
-                ["git", "archive", OLD, "src"], capture_output=True, cwd=Path(__file__).parent.parent
-            )
+            here = Path(__file__).parent
+            packed = subprocess.run(["git", "archive", OLD, "src"], capture_output=True, cwd=here.parent)
             if packed.returncode:
                 return 0
             subprocess.run(["tar", "-x", "-C", folder], input=packed.stdout, check=True)
             (self.root / "play").mkdir()
             for day in range(OLD_DAYS):
                 self.inputs(day).write_parquet(self.root / "play" / f"{day}.parquet")
-            subprocess.run(
-                [sys.executable, "-c", OLD_PLAY, str(self.root), self.at(HISTORY).isoformat(), str(OLD_DAYS), self.played.time],
-                env={**os.environ, "PYTHONPATH": f"{folder}/src"}, check=True,
-            )  # fmt: skip
+            words = [str(self.root), self.at(HISTORY).isoformat(), str(OLD_DAYS), self.played.time]
+            code = {**os.environ, "PYTHONPATH": f"{folder}/src"}
+            subprocess.run([sys.executable, "-c", OLD_PLAY, *words], env=code, check=True)
         return OLD_DAYS
 
     def play(self) -> None:
@@ -202,9 +200,8 @@ class Life:
             f"\n### {self.played.name}, {self.months} months, {self.budget:g} alarms a month"
             f"{f', the first {began} days by the code of {OLD}' if began else ''}\n"
         )
-        print(
-            "| month | rows a day | incidents | monitor, one day: CPU s | log MB | windows MB | data MB | models MB | other MB | retraining |"
-        )
+        columns = ("log MB", "windows MB", "data MB", "models MB", "other MB", "retraining")
+        print(f"| month | rows a day | incidents | a monitor run, CPU s | {' | '.join(columns)} |")
         print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
         for day in range(self.length):
             now = start + timedelta(days=day + 1)
@@ -302,46 +299,34 @@ def main() -> None:
             counted += len(library.open(life.root).incidents(every=True))
             expected += chosen.budget * months
         print(f"\n{time.perf_counter() - started:.0f} s, CPU {_cpu() - used:.0f} s", flush=True)
-    if counted:
-        low, high = interval(int(counted))
-        print(
-            f"\nIn all {counted:.0f} incidents, {expected:.0f} promised: {counted / expected:.2f} x ({low / expected:.2f} to {high / expected:.2f})"
-        )
+    if expected:
+        print(f"\nIn all {against(int(counted), expected)}.")
+
+
+def against(count: int, promised: float) -> str:
+    """A number of incidents beside what was promised."""
+    low, high = interval(count)
+    ratio = f"{count / promised:.2f} x ({low / promised:.2f} to {high / promised:.2f})"
+    return f"{count} incidents, {promised:.0f} promised: {ratio}"
 
 
 def summary(life: Life) -> None:
     handle = library.open(life.root)
-    found = handle.incidents(every=True)
-    low, high = interval(len(found))
-    promised = life.budget * life.months
+    store, found = handle.project.store, handle.incidents(every=True)
+    pages = sum(one.severity == "page" for one in found)
     about: Counter[str] = Counter(one.columns[0] for one in found)
+    names = ", ".join(f"{name} {count}" for name, count in about.most_common())
+    print(f"\n{against(len(found), life.budget * life.months)}; {pages} are pages. First column: {names}.")
+    soon = sum((datetime.fromisoformat(one.since) - life.at(HISTORY)).days % MONTH < 7 for one in found)
+    print(f"Begun within 7 days of a retraining: {soon}; {len(found) * 7 / MONTH:.1f} if it made no difference.")
+    decisions = dict(Counter(decision for decision, _ in life.decisions))
     stuck = [why for decision, why in life.decisions if decision == "refused" and not why.startswith("the gate")]
-    waits = [one for one in found if one.active]
-    print(
-        f"\n{len(found)} incidents, {promised:.0f} promised: {len(found) / promised:.2f} x "
-        f"({low / promised:.2f} to {high / promised:.2f}); {sum(one.severity == 'page' for one in found)} pages. "
-        f"First column: {', '.join(f'{name} {count}' for name, count in about.most_common())}."
-    )
-    soon = sum(_after(life, one.since) <= 7 for one in found)
-    print(
-        f"Begun within 7 days of a retraining: {soon} of {len(found)} (7 of {MONTH} days would be {len(found) * 7 / MONTH:.1f})."
-    )
-    print(
-        f"Retrainings: {dict(Counter(decision for decision, _ in life.decisions))}; steps that took a person: {len(stuck)}; "
-        f"incidents open at the end: {len(waits)}."
-    )
+    waits = sum(one.active for one in found)
+    print(f"Retrainings: {decisions}; steps that took a person: {len(stuck)}; incidents open at the end: {waits}.")
     for why in sorted(set(stuck)):
         print(f"- {why}")
-    listed = handle.project.store.list("")
-    print(
-        f"Objects in the store: {len(listed)}; layouts {[json.loads(handle.project.store.get(one))['layout'] for one in ('_store.json', *handle.project.store.list('_layouts'))]}."
-    )
-
-
-def _after(life: Life, since: str) -> float:
-    """Days from the last promotion before it."""
-    day = (datetime.fromisoformat(since) - life.at(HISTORY)).days
-    return day % MONTH
+    layouts = [json.loads(store.get(one))["layout"] for one in ("_store.json", *store.list("_layouts"))]
+    print(f"Objects in the store: {len(store.list('')):,}; its layouts: {layouts}.")
 
 
 if __name__ == "__main__":
