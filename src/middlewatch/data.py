@@ -15,7 +15,7 @@ from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import NothingToDo, UsageError
+from .errors import NotFound, NothingToDo, UsageError
 from .store import Store
 from .times import iso
 from .versions import Shelf
@@ -140,11 +140,21 @@ def load(store: Store, model: str, version: str) -> DataVersion:
 
 
 def frame(store: Store, model: str, version: str) -> pl.DataFrame:
-    """All rows of a data version, typed, in their stored order; the bytes are checked against the manifest."""
+    """All rows of a data version, typed, in their stored order; the bytes are checked against the manifest.
+
+    Raises NotFound where its rows are past their retention.
+    """
     import polars as pl
 
     place = shelf(store, model)
     names = [one["name"] for one in place.manifest(version)["files"] if one["name"].startswith("part-")]
+    if names and not store.exists(f"{place.path(version)}/{names[0]}"):
+        raise NotFound(
+            f"the rows of {version} are not kept any more",
+            where=place.path(version),
+            why="[store] keep_data newer snapshots were taken since; its manifest and its profile are still there",
+            fix="train on a newer version or on a table, and raise [store] keep_data to keep more",
+        )
     return pl.concat([pl.read_parquet(io.BytesIO(place.file(version, name))) for name in names])
 
 

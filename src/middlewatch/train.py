@@ -21,7 +21,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from . import data, gate, history, learners, metrics, model, own, tables
+from . import data, gate, history, learners, metrics, model, own, retention, tables
 from .encoding import Encoding, Plain
 from .errors import ConfigError, NothingToDo, Refused, UsageError
 from .predictors import OWN
@@ -160,6 +160,7 @@ def train(
     if schema.time:
         progress("scoring the training days by models that have not seen them, as history for the monitor")
         _keep_history(project, name, schema, split, grown, version, now, seed)
+    _expire(project, name)
     return Trained(
         version=version,
         data=snapshot.version,
@@ -172,6 +173,16 @@ def train(
         left_out=list(snapshot.manifest["left_out"]),
         notes=notes,
     )
+
+
+def _expire(project: Project, name: str) -> None:
+    """Trainings pile up: let go of what the newest ones, what is live and where a rollback goes do not need."""
+    state = project.journal(name).state()
+    held = {*state.live.values(), *(one for channel in state.live if (one := state.previous(channel)))}
+    ours = [one for one in held if model.ours(one)]
+    needed = {model.load(project.store, name, one).data for one in ours}
+    retention.expire_data(project.store, name, kept=project.config.store.keep_data, needed=needed)
+    retention.expire_scores(project.store, name, needed=ours)
 
 
 def _own_code(project: Project, name: str, schema: Schema) -> UserCode | None:

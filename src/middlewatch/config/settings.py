@@ -175,7 +175,10 @@ class StoreConfig:
     url: str = _setting("text", ".middlewatch", "a folder, or s3://bucket/prefix, gs://..., az://...; may be shared")
     keep_log_days: int = _setting("whole number", 90, "how long logged predictions are kept", unit="days", least=1)
     keep_data: int = _setting(
-        "whole number", 12, "snapshots kept per model that no kept version needs", least=1, later=True
+        "whole number",
+        12,
+        "newest snapshots whose rows are kept, beside those of versions live or just before",
+        least=1,
     )
 
 
