@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint format lock clean bench-data bench-limits bench-serve bench-drift bench-quality bench-faults bench-cost bench-fast
+.PHONY: demo test lint format lock clean bench-data bench-limits bench-serve bench-drift bench-quality bench-faults bench-cost bench-fast bench-years
 
 demo: $(READY)
 	$(BIN)/middlewatch demo
@@ -25,7 +25,7 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench-data bench-limits bench-serve bench-quality bench-faults bench-cost bench-fast: bench-%: $(READY)
+bench-data bench-limits bench-serve bench-quality bench-faults bench-cost bench-fast bench-years: bench-%: $(READY)
 	$(BIN)/python bench/$*.py
 
 bench-drift: $(READY)

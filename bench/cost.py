@@ -269,7 +269,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where to work (default: a temporary folder)")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
-        judged(Path(folder), chosen.rows, chosen.days, chosen.ways)
+        if chosen.days:
+            judged(Path(folder), chosen.rows, chosen.days, chosen.ways)
         if chosen.wide:
             wide(Path(folder), chosen.wide)
 

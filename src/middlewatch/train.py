@@ -181,6 +181,9 @@ def _expire(project: Project, name: str) -> None:
     held = {*state.live.values(), *(one for channel in state.live if (one := state.previous(channel)))}
     ours = [one for one in held if model.ours(one)]
     needed = {model.load(project.store, name, one).data for one in ours}
+    # The data that the next snapshot is held against: after a run of faulty ones it may be an old one.
+    sound = [one["data"] for one in model.versions(project.store, name) if not one.get("data_faults")]
+    needed |= set(sound[-1:])
     retention.expire_data(project.store, name, kept=project.config.store.keep_data, needed=needed)
     retention.expire_scores(project.store, name, needed=ours)
 
