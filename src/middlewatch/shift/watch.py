@@ -63,8 +63,8 @@ NOVEL = 0.001
 # whatever season they come.
 OFF_LATTICE = 0.2
 FLOOR_LATTICE = 0.1
-# A number far outside now and then is somebody's typing error.
-FLOOR_FAR = 0.01
+# Three far-out numbers in a thousand are somebody's typing errors.
+FLOOR_FAR = 0.003
 UNUSUAL_VOLUME = 2.0
 ROWS = "(rows)"
 # Traffic within this factor of the usual is no news, however even it was.
