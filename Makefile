@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint format lock clean bench-data bench-limits bench-serve bench-drift bench-quality bench-faults bench-cost bench-fast bench-years
+.PHONY: demo test lint format lock clean bench-data bench-limits bench-serve bench-drift bench-quality bench-cost bench-fast bench-years
 
 demo: $(READY)
 	$(BIN)/middlewatch demo
@@ -25,11 +25,11 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench-data bench-limits bench-serve bench-quality bench-faults bench-cost bench-fast bench-years: bench-%: $(READY)
+bench-data bench-limits bench-serve bench-quality bench-cost bench-fast bench-years: bench-%: $(READY)
 	$(BIN)/python bench/$*.py
 
-bench-drift: $(READY)
-	$(BIN)/python bench/drift
+bench-drift bench-faults: bench-%: $(READY)
+	$(BIN)/python bench/$*
 
 # Hashes, no registry addresses: the same packages from whichever index the machine is set up for.
 lock:

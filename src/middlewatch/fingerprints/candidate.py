@@ -75,7 +75,9 @@ def put_words(column: str, affected: Mask, mapping: dict[str, str]) -> Callable[
     def undo(case: Case) -> Case:
         value = pl.col(column).cast(pl.String)
         changed = pl.when(pl.lit(pl.Series(affected))).then(value.replace(mapping)).otherwise(value)
-        return case.with_now(case.now.with_columns(changed.cast(case.now.schema[column]).alias(column)))
+        kind = case.now.schema[column]
+        changed = changed == "true" if kind == pl.Boolean else changed.cast(kind)
+        return case.with_now(case.now.with_columns(changed.alias(column)))
 
     return undo
 

@@ -22,8 +22,19 @@ WORDS = frozenset({"category", "boolean"})
 
 
 def as_numbers(frame: pl.DataFrame, column: str) -> Floats:
-    """A column as float64, NaN for null."""
-    return frame[column].cast(pl.Float64).to_numpy().astype(np.float64)
+    """A column as float64, NaN for null. What has passed through 32 bits gets its decimals back: 2.6, not 2.5999999."""
+    values = frame[column].cast(pl.Float64).to_numpy().astype(np.float64)
+    with np.errstate(over="ignore"):
+        short = values.astype(np.float32)
+    known = np.isfinite(values)
+    if (
+        known.any()
+        and (short[known] == values[known]).all()
+        and not (values[known] == np.round(values[known], 3)).all()
+    ):
+        values = values.copy()
+        values[known] = short[known].astype(str).astype(np.float64)
+    return values
 
 
 def as_words(frame: pl.DataFrame, column: str) -> list[str | None]:
@@ -60,6 +71,13 @@ class History:
                 self._raw[column] = [np.array(as_words(one, column), object) for one in self.windows]
         return self._raw[column]
 
+    def missing(self, column: str) -> list[Mask]:
+        """By window: which rows are null."""
+        masks: list[Mask] = self.kept(
+            ("missing", column), lambda: [one[column].is_null().to_numpy() for one in self.windows]
+        )
+        return masks
+
     def slice(self, column: str, value: str) -> list[Mask]:
         """By window: which rows hold this value; empty where the window has no such column."""
         if (column, value) not in self._slices:
@@ -70,6 +88,19 @@ class History:
                 for one in self.windows
             ]
         return self._slices[column, value]
+
+    def worst_contrast(self, column: str, source: str, value: str) -> float:
+        """The largest distance of a number column between a slice and the rest of a past window."""
+
+        def worst() -> float:
+            past, most = self.number(column), limits.SHAPE_FLOOR * 3
+            for mine, raw in zip(self.slice(source, value), self.raw(column), strict=True):
+                if limits.MIN_ROWS <= mine.sum() <= len(mine) - limits.MIN_ROWS:
+                    most = max(most, _apart(past, raw, mine))
+            return most
+
+        contrast: float = self.kept(("contrast", column, source, value), worst)
+        return contrast
 
     def number(self, column: str) -> NumberPast:
         if column not in self._numbers:
@@ -233,16 +264,19 @@ class Case:
             past = self.history.number(column)
             values = self.numbers(column)
             known = values[np.isfinite(values)]
-            signs = [self.shape(column)]
+            signs = [self.shape(column), past.ratio(known) / past.worst_ratio / limits.STANDS]
             if len(known) >= limits.MIN_ROWS and len(past.pooled) >= limits.MIN_ROWS:
                 late = values[self.rows // 2 :]
-                signs.append(past.tail.shape(late[np.isfinite(late)]) / past.tail.worst_shape)
+                late = late[np.isfinite(late)]
+                signs.append(past.tail.shape(late) / past.tail.worst_shape)
+                signs.append(past.tail.ratio(late) / past.tail.worst_ratio / limits.STANDS)
                 signs += [
                     float(past.outside(known, reach).mean()) / (past.worst_outside(reach) + limits.RATE_FLOOR)
                     for reach in (limits.FAR, limits.VERY_FAR)
                 ]
-                if past.has_lattice:
-                    signs.append(float((~past.seen(known)).mean()) / (float(past.novelty.max()) + limits.RATE_FLOOR))
+                if past.lattice is not None:
+                    off = float((~past.lattice.holds(known)).mean())
+                    signs.append(off / (1.0 - past.lattice.least + limits.RATE_FLOOR))
                 signs.append(self._contrast(column, past))
             self._cache[key] = max(signs)
         return self._cache[key]  # type: ignore[return-value]
@@ -253,10 +287,7 @@ class Case:
         for (source, value), rows in self.slices.items():
             if not source.startswith("mw.") or not limits.MIN_ROWS <= rows.sum() <= self.rows - limits.MIN_ROWS:
                 continue
-            worst = limits.SHAPE_FLOOR * 3
-            for mine, raw in zip(self.history.slice(source, value), self.history.raw(column), strict=True):
-                if limits.MIN_ROWS <= mine.sum() <= len(mine) - limits.MIN_ROWS:
-                    worst = max(worst, _apart(past, raw, mine))
+            worst = self.history.worst_contrast(column, source, value)
             most = max(most, _apart(past, self.numbers(column), rows) / worst)
         return most
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
 import middlewatch.fingerprints.thresholds as limits
 
 from .candidate import Candidate, percent, put_draws, put_words, rate_holds
-from .case import NUMBERS, Case
-from .history import CategoryPast, Floats, Ints, Mask
+from .case import NUMBERS, WORDS, Case, History
+from .history import CategoryPast, Floats, Ints, Mask, hellinger
 from .places import Place, locate, locate_hits
 
 _MOST = 400
@@ -23,7 +24,7 @@ _MOST = 400
 
 def fingerprints(case: Case) -> Iterator[Candidate]:
     """Candidates for every column of words with few enough values to know them."""
-    for column in case.columns(frozenset({"category"})):
+    for column in case.columns(WORDS):
         past = case.history.words(column)
         if not 1 <= len(past.names) <= _MOST:
             continue
@@ -199,36 +200,69 @@ def _partners(case: Case, column: str, past: CategoryPast) -> list[tuple[str, Fl
 
 
 def _find_partners(case: Case, column: str, past: CategoryPast) -> list[tuple[str, Floats]]:
-    codes = _past_codes(case, column, past)
-    usable = codes >= 0
-    width = 32
     scored = []
     for other in case.kinds:
         if other == column or other not in case.now.columns or case.kinds[other] in ("text", "time"):
             continue
         if case.shape(other) > limits.BEYOND or (case.kinds[other] in NUMBERS and case.unusual(other) > limits.BEYOND):
             continue  # it changed itself: its word on what belongs together is worth nothing
-        cells = codes[usable] * width + case.history.codes(other)[usable]
-        table = np.bincount(cells, minlength=len(past.names) * width).reshape(-1, width)
-        marginal = (table.sum(axis=0) + 0.5) / (table.sum() + 0.5 * width)
-        given = (table + 8 * marginal) / (table.sum(axis=1, keepdims=True) + 8)
-        logs: Floats = np.log(given / marginal)
-        information = float((table / max(table.sum(), 1) * logs).sum())
+        information, logs = case.history.kept(
+            ("company", column, other), partial(_told_by, case.history, column, past, other)
+        )
         if information > 0.02:
             scored.append((information, other, logs))
     scored.sort(key=lambda one: -one[0])
     return [(other, logs) for _, other, logs in scored[:4]]
 
 
-def _past_codes(case: Case, column: str, past: CategoryPast) -> Ints:
-    index = {name: k for k, name in enumerate(past.names)}
-    return np.array([index.get(v, -1) for v in np.concatenate(case.history.raw(column))], np.int64)
+def _told_by(history: History, column: str, past: CategoryPast, other: str) -> tuple[float, Floats]:
+    """What another column's codes tell about this one's values: information (nats), log P(code | value) / P(code)."""
+    codes, width = _past_codes(history, column, past), 32
+    usable = codes >= 0
+    cells = codes[usable] * width + history.codes(other)[usable]
+    table = np.bincount(cells, minlength=len(past.names) * width).reshape(-1, width)
+    marginal = (table.sum(axis=0) + 0.5) / (table.sum() + 0.5 * width)
+    given = (table + 8 * marginal) / (table.sum(axis=1, keepdims=True) + 8)
+    logs: Floats = np.log(given / marginal)
+    return float((table / max(table.sum(), 1) * logs).sum()), logs
+
+
+def _past_codes(history: History, column: str, past: CategoryPast) -> Ints:
+    """Index of each past row's value among the names, -1 for null."""
+
+    def made() -> Ints:
+        index = {name: k for k, name in enumerate(past.names)}
+        return np.array([index.get(v, -1) for v in np.concatenate(history.raw(column))], np.int64)
+
+    codes: Ints = history.kept(("names", column), made)
+    return codes
+
+
+def _one_grew(past: CategoryPast, values: np.ndarray) -> bool:
+    """Did one value take rows and leave the others' proportions as they were? Then nothing was exchanged."""
+    if len(past.names) < 3:
+        return False
+    counted = past.counted(list(values))[:-1]
+    grown = int(np.argmax(counted / max(counted.sum(), 1) - past.shares.mean(axis=0)))
+    total = past.counts.sum(axis=0)
+    return hellinger(np.delete(counted, grown), np.delete(total, grown)) <= limits.INSIDE * past.worst_shape
+
+
+def company(case: Case, column: str, value: str, rows: Mask) -> tuple[float, float]:
+    """How well some rows go with a value by what stands beside it, and how well its rows usually do (nats a row)."""
+    past = case.history.words(column)
+    at = past.names.index(value)
+    codes = _past_codes(case.history, column, past) == at
+    usual = sum(
+        float(logs[at, case.history.codes(other)[codes]].mean()) for other, logs in _partners(case, column, past)
+    )
+    return float(_likelihood(case, column, past)[rows, at].mean()) if rows.any() else 0.0, usual
 
 
 def _worst_company(case: Case, column: str, past: CategoryPast, moved: dict[str, str]) -> float:
     """The most that the company of past rows ever spoke for this exchange, by window."""
     index = {name: k for k, name in enumerate(past.names)}
-    here = _past_codes(case, column, past)
+    here = _past_codes(case.history, column, past)
     there = np.arange(len(past.names))
     for came, was in moved.items():
         there[index[came]] = index[was]
@@ -246,10 +280,10 @@ def _permuted(case: Case, column: str, past: CategoryPast, values: np.ndarray) -
     """No new name, yet shares and company say that names were exchanged, or that one took over another's rows."""
     if len(past.names) < 2 or len(past.names) > 60:
         return
-    for start in (0, len(values) // 2):
-        rows = np.zeros(len(values), bool)
-        rows[start:] = True
-        rows &= np.array([v is not None for v in values])
+    known = np.array([v is not None for v in values])
+    groups = [known, known & (np.arange(len(values)) >= len(values) // 2)]
+    groups += [known & mask for (source, _), mask in case.slices.items() if source == "mw.caller"]
+    for rows in groups:
         frequent = [name for name in _frequent(values[rows]) if (values[rows] == name).sum() >= limits.RATE_ROWS]
         fit = _resemblance(case, column, past, values, rows, frequent)
         everything = list(range(len(past.names)))
@@ -284,7 +318,10 @@ def _permutation(case: Case, column: str, values: np.ndarray, moved: dict[str, s
     company = float((likelihood[at, there] - likelihood[at, here])[affected].mean()) if affected.any() else 0.0
     told = company >= max(_worst_company(case, column, past, moved), 0.0) + limits.GAIN
     gain = float(evidence[affected].mean()) if told else 0.0
-    if not likelihood.any() and case.shape(column) > limits.BEYOND:
+    there = values[place.mask]
+    alone = past.shape(list(there)) > limits.STANDS * past.worst_shape and not _one_grew(past, there)
+    if not told and company > -limits.GAIN and alone:
+        # Each share is another's, far beyond what shares ever did: chance does not bring that about.
         gain = float(evidence[affected].mean())
 
     def holds(part: Mask) -> bool:

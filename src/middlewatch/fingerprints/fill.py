@@ -14,6 +14,7 @@ import middlewatch.fingerprints.thresholds as limits
 
 from .candidate import Candidate, percent, plain, put_draws, rate_holds
 from .case import NUMBERS, WORDS, Case
+from .categories import company
 from .history import Mask, NumberPast, sustained
 from .places import locate_hits
 
@@ -49,7 +50,9 @@ def _number(case: Case, column: str) -> Iterator[Candidate]:
             continue
         filled = _filled(case, column, past, gained)
         always = float((values[case.rows // 2 :] == value).mean()) >= limits.PRESENT
-        sentinel = bool(far[at]) and float((past.outside(known) & (known != value)).sum()) <= 0.1 * counts[at]
+        # Alone out there: a column on its way to a record brings many values, and none so far.
+        reach = limits.VERY_FAR if past.outside(distinct[at : at + 1], limits.VERY_FAR)[0] else limits.FAR
+        sentinel = bool(far[at]) and float((past.outside(known, reach) & (known != value)).sum()) <= 0.1 * counts[at]
         if not (filled or sentinel or always or gained > limits.SPIKE_SHARE):
             continue
         hits = values == value
@@ -60,10 +63,9 @@ def _number(case: Case, column: str) -> Iterator[Candidate]:
         place, present, base = found
         if present >= limits.PRESENT and place.rows <= limits.STANDS * past.longest_run:
             continue  # it has stood still as long before
-        burst = base
         if not (filled or sentinel or present >= limits.PRESENT):
-            burst = max(base, past.worst_sustained(place.rows))
-            if sustained(hits[place.mask]) <= limits.STANDS * burst + limits.RATE_FLOOR:
+            kept_up = sustained(hits[place.mask]) - past.usual_share(value)
+            if kept_up <= limits.STANDS * past.worst_sustained(place.rows) + limits.RATE_FLOOR:
                 continue  # values of this column are known to come in such bursts
         affected = hits & place.mask
         shown, share = plain(value), percent(float(affected.mean()))
@@ -82,10 +84,10 @@ def _number(case: Case, column: str) -> Iterator[Candidate]:
             words=words,
             affected=affected,
             place=place,
-            strength=present / (burst + limits.RATE_FLOOR),
+            strength=present / (base + limits.RATE_FLOOR),
             undo=put_draws((column,), affected),
             holds=rate_holds(hits, present, base),
-            crisp=burst < 0.2 * present,
+            crisp=base < 0.2 * present,
             fix=f"find out who writes {plain(value)} into {column}"
             + ("; send null" if form in ("sentinel", "nulls_filled") else ""),
             proof=f"{plain(value)} took at most {percent(base)} of as many rows before",
@@ -118,25 +120,38 @@ def _words(case: Case, column: str) -> Iterator[Candidate]:
     names, counts = np.unique(values[values != np.array(None)].astype(str), return_counts=True)
     if not len(names) or len(past.names) < 2:
         return
-    value = str(names[int(np.argmax(counts))])
+    usual = dict(zip(past.names, past.shares.max(axis=0), strict=True))
+    gained = counts / case.rows - np.array([usual.get(name, 0.0) for name in names.tolist()])
+    value = str(names[int(np.argmax(gained))])
     hits: Mask = values == value
     before = [window == value for window in case.history.raw(column)]
     found = locate_hits(case, hits, before, exclude={column})
-    if found is None or found[1] < limits.PRESENT or found[2] > 0.9:
+    if found is None or found[2] > 0.9:
         return
     place, present, base = found
+    if present < limits.PRESENT and not (value in past.names and written_in(case, column, value, hits & place.mask)):
+        return
+    form = "constant" if present >= limits.PRESENT else "default"
+    share = percent(float((hits & place.mask).mean()))
+    words = {"constant": f'is always "{value}"', "default": f'is "{value}" in {share} of rows that look like others'}
     yield Candidate(
         kind="fill",
-        form="constant",
+        form=form,
         columns=(column,),
-        words=f'is always "{value}"',
+        words=words[form],
         affected=hits & place.mask,
         place=place,
         strength=present / (base + limits.RATE_FLOOR),
         undo=put_draws((column,), hits & place.mask),
         holds=rate_holds(hits, present, base),
-        crisp=base < 0.6 * present,
+        crisp=form == "constant" and base < 0.6 * present,
         fix=f'find out who writes "{value}" into {column}',
         proof=f'"{value}" took at most {percent(base)} before',
         facts={"value": value},
     )
+
+
+def written_in(case: Case, column: str, value: str, rows: Mask) -> bool:
+    """Were these rows given a value that is not theirs? What stands beside it no longer goes with it."""
+    now, usual = company(case, column, value, rows)
+    return usual > limits.COMPANY and now < 0.5 * usual

@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 import middlewatch.fingerprints.thresholds as limits
 
+from .lattice import Lattice, lattice_of
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -39,6 +41,12 @@ def left_out(counts: npt.NDArray[np.int64]) -> Floats:
 def wasserstein(a: Floats, b: Floats) -> float:
     """Mean distance of the quantiles of two samples, in their unit."""
     return float(np.abs(quantiles(a) - quantiles(b)).mean()) if len(a) and len(b) else 0.0
+
+
+def typical(values: Floats) -> float:
+    """The median size of the values that are not zero; 0 where there are none."""
+    sizes = np.abs(values[values != 0])
+    return float(np.median(sizes)) if len(sizes) else 0.0
 
 
 def quantiles(values: Floats) -> Floats:
@@ -81,7 +89,7 @@ class NumberPast:
         return distinct, windows.astype(np.int64), shares[first], second
 
     @property
-    def lattice(self) -> Floats:
+    def distinct(self) -> Floats:
         """Every value ever seen, sorted."""
         return self._values[0]
 
@@ -94,24 +102,30 @@ class NumberPast:
         return np.where(distinct[at] == values, top[at], 0.0)
 
     def worst_sustained(self, length: int) -> float:
-        """The largest share that one not always frequent value ever kept up over a stretch of `length` rows."""
+        """The most that one not always frequent value ever kept up over its usual share, in `length` rows."""
         length = max(length // 25, 1) * 25  # near enough, and seldom asked twice for nearly the same
         if length not in self._bursts:
             worst = 0.0
-            distinct = self.lattice
-            rare = self.usual_shares <= limits.FREQUENT
+            distinct, usual = self.distinct, self.usual_shares
+            rare = usual <= limits.FREQUENT
             for one in self.windows:
                 if len(one) < limits.MIN_ROWS:
                     continue
                 values, counts = np.unique(one, return_counts=True)
-                counts = counts * rare[np.searchsorted(distinct, values)]
+                at_all = np.searchsorted(distinct, values)
+                gained = (counts / len(one) - usual[at_all]) * rare[at_all]
                 starts = np.unique(np.linspace(0, max(len(one) - length, 0), 5).astype(np.int64))
-                for at in np.argsort(-counts, kind="stable")[:4]:
+                for at in np.argsort(-gained, kind="stable")[:4]:
                     hits = one == values[at]
-                    parts = [sustained(hits[start : start + length]) for start in starts]
-                    worst = max(worst, *parts) if counts[at] else worst
+                    parts = [sustained(hits[start : start + length]) - usual[at_all[at]] for start in starts]
+                    worst = max(worst, *parts) if gained[at] > 0 else worst
             self._bursts[length] = worst
         return self._bursts[length]
+
+    def usual_share(self, value: float) -> float:
+        """Share of all past values that one value holds."""
+        at = int(np.searchsorted(self.distinct, value))
+        return float(self.usual_shares[at]) if at < len(self.distinct) and self.distinct[at] == value else 0.0
 
     @cached_property
     def longest_run(self) -> int:
@@ -146,7 +160,7 @@ class NumberPast:
 
     @cached_property
     def usual_shares(self) -> Floats:
-        """Share of all past values that each value of the lattice holds."""
+        """Share of all past values that each distinct value holds."""
         return np.unique(self.pooled, return_counts=True)[1] / max(len(self.pooled), 1)
 
     @cached_property
@@ -158,17 +172,9 @@ class NumberPast:
         )
 
     @cached_property
-    def has_lattice(self) -> bool:
-        """True where past windows repeat each other's values, and values a little off are not among them."""
-        if len(self.pooled) < limits.MIN_ROWS or float(np.median(self.novelty)) > limits.LATTICE_NOVELTY:
-            return False
-        return self.chance <= limits.LATTICE_CONTROL
-
-    @cached_property
-    def chance(self) -> float:
-        """Share of values slightly off that are found among the values seen all the same."""
-        off = self.pooled[self.pooled != 0][:: max(len(self.pooled) // 2000, 1)]
-        return float(self.seen(off * 1.0113).mean()) if len(off) else 0.0
+    def lattice(self) -> Lattice | None:
+        """Where its values lie, None where they lie anywhere."""
+        return lattice_of(self.windows, self.pooled, self.distinct, self.novelty)
 
     @cached_property
     def _ends(self) -> Floats:
@@ -196,15 +202,13 @@ class NumberPast:
         """The second halves of the windows, a history for changes that began in the middle."""
         return NumberPast(tuple(one[len(one) // 2 :] for one in self.windows), self.nulls)
 
-    def seen(self, values: Floats, tolerance: float = 0.0) -> Mask:
-        """Which values lie within `tolerance` of one seen before."""
-        lattice = self.lattice
-        if not len(lattice):
+    def seen(self, values: Floats) -> Mask:
+        """Which values were seen before, to the last digit."""
+        if not len(self.distinct):
             return np.zeros(len(values), bool)
-        at = np.clip(np.searchsorted(lattice, values), 1, max(len(lattice) - 1, 1))
-        right = lattice[np.minimum(at, len(lattice) - 1)]
-        slack = tolerance + 1e-9 * np.maximum(np.abs(values), 1.0)
-        return np.minimum(np.abs(values - lattice[at - 1]), np.abs(values - right)) <= slack
+        at = np.minimum(np.searchsorted(self.distinct, values), len(self.distinct) - 1)
+        found: Mask = self.distinct[at] == values
+        return found
 
     def seen_elsewhere(self, values: Floats) -> Mask:
         """Which values of a past window occur in another one too."""
@@ -236,6 +240,21 @@ class NumberPast:
     def shape(self, values: Floats) -> float:
         """Distance of `values` to all past windows together."""
         return hellinger(self.binned(values), self.counts.sum(axis=0))
+
+    def ratio(self, values: Floats) -> float:
+        """|log| of the factor between the typical size of some values and of all past ones; 0 where there is none."""
+        usual, now = self._typical, typical(values)
+        return abs(float(np.log(now / usual))) if usual > 0 and now > 0 else 0.0
+
+    @cached_property
+    def _typical(self) -> float:
+        return typical(self.pooled)
+
+    @cached_property
+    def worst_ratio(self) -> float:
+        """The largest such factor of a past window, infinite where values have no size."""
+        logs = [self.ratio(one) for one in self.windows if len(one) >= limits.MIN_ROWS]
+        return max([limits.RATIO_FLOOR, *logs]) if self._typical > 0 else float("inf")
 
     @cached_property
     def low(self) -> float:

@@ -14,7 +14,7 @@ from .places import locate_hits
 def fingerprints(case: Case) -> Iterator[Candidate]:
     for column in case.columns(NUMBERS | WORDS | {"time"}):
         hits = case.missing(column)
-        before = [one[column].is_null().to_numpy() for one in case.history.windows]
+        before = case.history.missing(column)
         found = locate_hits(case, hits, before, exclude={column})
         if found is None:
             continue

@@ -50,7 +50,7 @@ def locate(case: Case, evidence: Floats, *, exclude: Collection[str] = (), slice
         if named[0] in exclude:
             continue
         other = _suffix(cut, masks[k], named)
-        if other is not None and (best is None or _named(cut, best, other)):
+        if other is not None and _named(cut, other, masks[k]):
             best = other
     return best
 
@@ -69,12 +69,10 @@ def _suffix(evidence: Floats, rows: Mask, named: tuple[str, str] | None) -> Plac
     return Place(mask, int(sure[0]), named, gain)
 
 
-def _named(evidence: Floats, everywhere: Place, slice_: Place) -> bool:
-    """Recall: the slice holds nearly all rows that speak for the change, from its onset on."""
-    since = np.zeros(len(evidence), bool)
-    since[min(everywhere.onset, slice_.onset) :] = True
-    positive = since & (evidence > 0.5)
-    return bool((positive & slice_.mask).sum() >= limits.SLICE * positive.sum() - 1)
+def _named(evidence: Floats, slice_: Place, rows: Mask) -> bool:
+    """Recall: outside the slice nothing much speaks for the change, at whatever rate such rows are usual."""
+    elsewhere = _suffix(evidence, ~rows, None)
+    return elsewhere is None or elsewhere.gain <= (1 - limits.SLICE) * slice_.gain + limits.CLIP
 
 
 def bernoulli(hits: Mask, share: float, base: float) -> Floats:

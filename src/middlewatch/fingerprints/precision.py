@@ -10,10 +10,9 @@ import middlewatch.fingerprints.thresholds as limits
 
 from .candidate import Candidate, percent, plain, put_draws, put_numbers, rate_holds
 from .case import NUMBERS, Case
-from .history import Floats, Mask, wasserstein
+from .history import Floats, Mask, NumberPast, wasserstein
+from .lattice import STEPS
 from .places import locate_hits
-
-_GRIDS = tuple(float(f"{digit}e{power}") for power in range(5, -7, -1) for digit in (5, 2, 1))
 
 
 def rounded(case: Case) -> Iterator[Candidate]:
@@ -42,7 +41,7 @@ def _rounded(case: Case, column: str) -> Iterator[Candidate]:
     tail = values[case.rows // 2 :]
     tail = tail[np.isfinite(tail)]
     spread = float(past.pooled.std())
-    for grid in _GRIDS:
+    for grid in STEPS:
         if not 1e-6 * spread < grid < 2 * spread or len(np.unique(tail)) < 2:
             continue
         if not len(tail) or float(_on(tail, grid).mean()) < limits.GRID:
@@ -60,11 +59,13 @@ def _rounded(case: Case, column: str) -> Iterator[Candidate]:
         if shift > limits.BEYOND * worst + grid:
             return  # the values themselves went elsewhere: not only rounded
         affected = place.mask & known
+        cut = _cut_off(values[affected], past, grid)
+        how = "is cut off to" if cut else "comes in"
         yield Candidate(
             kind="precision",
-            form="rounded",
+            form="truncated" if cut else "rounded",
             columns=(column,),
-            words=f"comes in steps of {plain(grid)}, before in at most {percent(base)} of rows",
+            words=f"{how} steps of {plain(grid)}, before in at most {percent(base)} of rows",
             affected=affected,
             place=place,
             strength=share / (base + limits.RATE_FLOOR),
@@ -76,6 +77,14 @@ def _rounded(case: Case, column: str) -> Iterator[Candidate]:
             facts={"step": grid},
         )
         return
+
+
+def _cut_off(values: Floats, past: NumberPast, step: float) -> bool:
+    """Rounded down rather than to the nearest: the mean lies half a step lower, by more than days differ."""
+    usual = float(past.pooled.mean())
+    wander = max(abs(float(one.mean()) - usual) for one in past.windows if len(one) >= limits.MIN_ROWS)
+    lower = usual - float(values.mean())
+    return wander < 0.25 * step and 0.25 * step < lower < 0.75 * step
 
 
 def _clipped(case: Case, column: str) -> Iterator[Candidate]:
@@ -91,22 +100,24 @@ def _clipped(case: Case, column: str) -> Iterator[Candidate]:
         if not limits.RATE_ROWS / 2 <= (tail == limit).sum() <= 0.6 * len(tail) or len(np.unique(tail)) < 5:
             continue
         beyond = np.array([float((sign * one > limit).mean()) for one in past.windows if len(one) >= limits.MIN_ROWS])
-        if not len(beyond) or beyond.min() * len(tail) < limits.RATE_ROWS or beyond.max() > 0.8:
+        least = float(np.quantile(beyond, 0.25)) if len(beyond) else 0.0  # a quiet season may bring a few low days
+        if least * len(tail) < limits.RATE_ROWS or beyond.max() > 0.8:
             continue
         hits = side == limit
         found = locate_hits(case, hits, [sign * one == limit for one in case.history.raw(column)], exclude={column})
         if found is None or float((side[found[0].mask] > limit).mean()) > 0:
             continue
         place, share, base = found
-        if share > limits.BEYOND * (beyond.max() + base) + limits.RATE_FLOOR:
-            continue  # more rows at the limit than ever lay beyond it: a fill, not a cut
+        left = (1 - share) * least * place.rows
+        if share > limits.BEYOND * (beyond.max() + base) + limits.RATE_FLOOR and left < limits.LOST_EXPECTED:
+            continue  # more rows at the limit than ever lay beyond it, and the others tell nothing: a fill
         affected = hits & place.mask
         shown = plain(sign * limit)
         yield Candidate(
             kind="precision",
             form="clipped",
             columns=(column,),
-            words=f"is cut off at {shown}: nothing {word} it, at least {percent(float(beyond.min()))} before",
+            words=f"is cut off at {shown}: nothing {word} it, on most days {percent(least)} or more before",
             affected=affected,
             place=place,
             strength=share / (base + limits.RATE_FLOOR),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 import middlewatch.fingerprints.thresholds as limits
 
 from .candidate import Candidate, put_draws
-from .case import NUMBERS, Case
+from .case import NUMBERS, Case, History
 from .history import Floats, Ints, Mask
 from .places import locate, span
 
@@ -35,24 +36,15 @@ def fingerprints(case: Case) -> Iterator[Candidate]:
     columns = [
         c for c in case.columns(NUMBERS | {"category"}) if case.shape(c) <= limits.BEYOND and c not in case.stand_ins
     ]
-    window = case.history.pooled["mw.window"].to_numpy()
-    sample = window % max(len(case.history.windows) // 4, 1) == 0
-    ends = np.searchsorted(window, np.arange(len(case.history.windows) + 1))
-    bounds = list(pairwise(ends))
-    halves = [((low + high) // 2, high) for low, high in bounds]
     half = np.arange(case.rows) >= case.rows // 2
     coded = {c: case.coded(c) for c in columns}
     broken: dict[str, list[tuple[float, str, float, float]]] = {}
     intact: dict[str, int] = dict.fromkeys(columns, 0)
     for k, a in enumerate(columns):
         for b in columns[k + 1 :]:
-            mine, theirs = case.history.codes(a), case.history.codes(b)
-            if association(mine[sample], theirs[sample]) < limits.RELATION:
+            whole, late = case.history.kept(("relation", a, b), partial(_relations, case.history, a, b))
+            if not whole:
                 continue
-            whole = [association(mine[low:high], theirs[low:high]) for low, high in bounds]
-            if min(whole) < limits.RELATION:
-                continue
-            late = [association(mine[mid:high], theirs[mid:high]) for mid, high in halves]
             ours, others = coded[a], coded[b]
             told = [_fall(association(ours, others), whole), _fall(association(ours[half], others[half]), late)]
             fall, now, least = max(told)
@@ -70,6 +62,22 @@ def fingerprints(case: Case) -> Iterator[Candidate]:
     )
     _, partner, now, usual = max(broken[column])
     yield from _candidate(case, column, partner, now, usual)
+
+
+def _relations(history: History, a: str, b: str) -> tuple[list[float], list[float]]:
+    """The association of two columns in each past window, and in its second half; nothing where it is weak."""
+    window = history.pooled["mw.window"].to_numpy()
+    mine, theirs = history.codes(a), history.codes(b)
+    sample = window % max(len(history.windows) // 4, 1) == 0
+    if association(mine[sample], theirs[sample]) < limits.RELATION:
+        return [], []
+    bounds = list(pairwise(np.searchsorted(window, np.arange(len(history.windows) + 1))))
+    whole = [association(mine[low:high], theirs[low:high]) for low, high in bounds]
+    if min(whole) < limits.RELATION:
+        return [], []
+    return whole, [
+        association(mine[(low + high) // 2 : high], theirs[(low + high) // 2 : high]) for low, high in bounds
+    ]
 
 
 def _fall(now: float, before: Sequence[float]) -> tuple[float, float, float]:

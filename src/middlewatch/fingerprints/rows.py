@@ -14,6 +14,7 @@ import middlewatch.fingerprints.thresholds as limits
 
 from .candidate import Candidate, percent, rate_holds
 from .case import WORDS, Case
+from .fill import written_in
 from .history import Mask
 from .places import locate, locate_hits, span
 
@@ -82,7 +83,7 @@ def _seen_without(keep: pl.Expr) -> Callable[[Case], Case]:
 def _grown(case: Case, column: str) -> Iterator[Candidate]:
     past = case.history.words(column)
     values = np.array(case.words(column), object)
-    if len(past.names) < 2 or case.shape(column) <= limits.BEYOND:
+    if len(past.names) < 2:
         return
     now = past.counted(list(values))[:-1] / max(case.rows, 1)
     gained = now - past.shares.max(axis=0)
@@ -95,6 +96,10 @@ def _grown(case: Case, column: str) -> Iterator[Candidate]:
     if found is None or found[1] >= limits.PRESENT:
         return
     place, share, base = found
+    if past.shape(list(values[place.mask])) <= limits.BEYOND * past.worst_shape:
+        return
+    if written_in(case, column, name, hits & place.mask):
+        return
     keep = (pl.col(column).cast(pl.String) != name).fill_null(True)
     rest = _seen_without(keep)(case)
     if rest.rows < limits.MIN_ROWS or rest.shape(column) > limits.INSIDE:

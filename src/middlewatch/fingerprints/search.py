@@ -70,7 +70,11 @@ def search(case: Case) -> Search:
     harmless: list[Cause] = []
     done: set[tuple[str, ...]] = set()
     for _ in range(2 * limits.ROUNDS):
-        tested = [one for one in _tested(current, numbered) if (one[0].kind, *one[0].columns) not in done]
+        tested = [
+            one
+            for one in _tested(current, numbered)
+            if (one[0].kind, *one[0].columns) not in done and not _left_over(one[0], [*causes, *harmless])
+        ]
         if not tested or len(causes) >= limits.ROUNDS:
             break
         # What does not matter is undone all the same: it explains what would look like more.
@@ -89,6 +93,14 @@ def search(case: Case) -> Search:
     shapes = {column: numbered.shape(column) for column in columns}
     rest = {column: current.shape(column) for column in columns}
     return Search(tuple(causes), tuple(harmless), shapes, _moved(numbered), tuple(_not_seen(numbered, columns)), rest)
+
+
+def _left_over(cause: Cause, before: Sequence[Cause]) -> bool:
+    """A second cause in the same cells: what an inverse that is not quite the right one has left."""
+    return any(
+        set(one.columns) & set(cause.columns) and (one.affected & cause.affected).sum() >= 0.5 * cause.affected.sum()
+        for one in before
+    )
 
 
 def _moved(case: Case) -> float:

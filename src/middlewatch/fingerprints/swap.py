@@ -29,11 +29,13 @@ def fingerprints(case: Case) -> Iterator[Candidate]:
 
 
 def _pair(case: Case, a: str, b: str) -> Candidate | None:
-    as_a = _log_mass(case.history, a, b)
-    as_b = _log_mass(case.history, b, a)
+    history = case.history
+    as_a = history.kept(("mass", a, b), lambda: _log_mass(history, a, b))
+    as_b = history.kept(("mass", b, a), lambda: _log_mass(history, b, a))
 
     def ratio(x: Any, y: Any, past: bool = False) -> Floats:
-        return as_a(y) + as_b(x) - as_a(x, past) - as_b(y, past)
+        ratios: Floats = as_a(y) + as_b(x) - as_a(x, past) - as_b(y, past)
+        return ratios
 
     evidence = ratio(_values(case, a), _values(case, b))
     place = locate(case, evidence, exclude={a, b})
@@ -43,10 +45,14 @@ def _pair(case: Case, a: str, b: str) -> Candidate | None:
     gain = float(cut[place.mask].mean())
     if gain < limits.GAIN:
         return None
-    usual = max(
-        float(np.clip(ratio(x, y, True), -limits.CLIP, limits.CLIP).mean()) if len(x) else 0.0
-        for x, y in zip(case.history.raw(a), case.history.raw(b), strict=True)
-    )
+
+    def worst() -> float:
+        return max(
+            float(np.clip(ratio(x, y, True), -limits.CLIP, limits.CLIP).mean()) if len(x) else 0.0
+            for x, y in zip(history.raw(a), history.raw(b), strict=True)
+        )
+
+    usual = history.kept(("exchange", a, b), worst)
     if gain < max(usual, 0.0) * limits.BEYOND + limits.GAIN:
         return None
     affected = place.mask
@@ -96,12 +102,14 @@ def _log_mass(history: History, column: str, other: str) -> Callable[..., Floats
         counts = np.bincount(np.searchsorted(edges, number.pooled, side="right"), minlength=len(edges) + 1) + 0.5
         logs = np.log(counts / counts.sum())
 
-        usual = float(np.clip(1 - number.novelty.mean(), 0.02, 0.98))
+        lattice = number.lattice
+        usual = float(np.clip(lattice.usual, 0.02, 0.98)) if lattice is not None else 0.5
 
         def of_numbers(values: Floats, elsewhere: bool = False) -> Floats:
             mass = logs[np.searchsorted(edges, values, side="right")]
-            if number.has_lattice:
-                known = number.seen_elsewhere(values) if elsewhere else number.seen(values)
+            if lattice is not None:
+                old = elsewhere and not lattice.step
+                known = number.seen_elsewhere(values) if old else lattice.holds(values)
                 mass = mass + np.where(known, np.log(usual), np.log(1 - usual))
             return np.where(np.isfinite(values), mass, 0.0)
 

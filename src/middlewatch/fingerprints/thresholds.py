@@ -1,6 +1,6 @@
 """Every number a fingerprint compares with, in one place, each with its reason.
 
-None was fitted to a data set: each follows from an idea, and `bench/faults.py` measures what they give on
+None was fitted to a data set: each follows from an idea, and `bench/faults` measures what they give on
 data that they were not written for.
 """
 
@@ -21,6 +21,9 @@ INSIDE: Final = 1.15
 SHAPE_FLOOR: Final = 0.01
 """Smallest noise-corrected squared Hellinger distance that can matter (a 10 % change of the mass of a
 fifth of the rows): history of a constant column has a worst distance of 0, and 0 times 1.3 is 0."""
+
+RATIO_FLOOR: Final = 0.03
+"""Smallest |log factor| between typical sizes that is worth a word: 3 %."""
 
 # -- indicators (is this row affected?) ------------------------------------------------------------------
 RATE_FLOOR: Final = 0.01
@@ -77,6 +80,8 @@ GRID: Final = 0.995
 """Share of values on a coarser grid from which they are called rounded."""
 RATIO_APART: Final = 1.02
 """Two factors closer than this are the same explanation."""
+EVEN: Final = 0.15
+"""How much a factor may differ over the quantiles of a column (as a share of its log) and be called one factor."""
 STALE: Final = 3.0
 """How many times fewer distinct values than in the poorest past window is called stale."""
 RELATION: Final = 0.25
@@ -85,6 +90,9 @@ RELATION_FALLS: Final = 3.0
 """It must fall this many times as far as it ever did: associations with the hour or the weather wander widely."""
 GAIN: Final = 0.25
 """Mean log likelihood (nats a row) by which an exchange of meaning must beat "as always"."""
+
+COMPANY: Final = 0.1
+"""Information (nats a row) that the other columns must hold about a value before its rows can be said to lack it."""
 
 # -- effect ----------------------------------------------------------------------------------------------
 EFFECT_SD: Final = 0.05

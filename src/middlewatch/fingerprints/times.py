@@ -83,7 +83,7 @@ def _familiar(case: Case, column: str, values: np.ndarray) -> bool:
     known = values[_known(values)]
     if case.kinds[column] in NUMBERS:
         past = case.history.number(column)
-        return not past.has_lattice or float(past.seen(known).mean()) > 0.5
+        return past.lattice is None or float(past.lattice.holds(known).mean()) > 0.5
     return float(np.isin(known.astype(str), case.history.words(column).names).mean()) > 0.9
 
 
