@@ -231,7 +231,8 @@ def test_a_model_that_is_there_is_described_by_its_schema(tmp_path: Path) -> Non
         ({"task": "regression"}, "--task regression: loans has binary"),
         ({"time": "request"}, "--time request: loans has ts"),
         ({"label": "shop"}, "--label shop: loans has outcome"),
-        ({"answers": ["--role temp=ignored"]}, "described already"),
+        ({"answers": ["--role temp=ignored"]}, "--role temp=ignored: it is feature there"),
+        ({"answers": ["--private shop=drop"]}, "--private shop=drop: it is not there"),
         ({"zone": "Europe/Vienna"}, "reads times in UTC"),
     ):
         with pytest.raises(UsageError, match=said):
@@ -344,6 +345,15 @@ def test_outcomes_in_the_table_and_later_ones(tmp_path: Path) -> None:
     assert joined.joined == table.height
     assert joined.share_labelled == 1.0
     assert bring(table.with_columns(paid=pl.col("p") > 0.5), tmp_path / "p", label="paid", key="request").new == 0
+
+
+def test_the_same_line_every_day_and_one_that_says_less(tmp_path: Path) -> None:
+    """A timer types the same options each day; a person may leave out what the schema says by now."""
+    table = log(2).with_columns(paid=pl.col("p") > 0.5, note=pl.lit("x"), decided=(pl.col("p") > 0.4).cast(pl.Int64))
+    line = {"label": "paid", "key": "request", "answers": ["--role note=ignored", "--private shop=drop"], "zone": "UTC"}
+    assert bring(table, tmp_path / "p", **line).new == table.height
+    assert bring(table, tmp_path / "p", **line).new == 0
+    assert bring(table, tmp_path / "p").new == 0
 
 
 def test_outcomes_that_nobody_spoke_of_before_join_by_key(tmp_path: Path) -> None:

@@ -296,10 +296,14 @@ def test_doctor_shows_that_an_event_arrived_and_how_it_was_understood(root: Path
     one.put(event(json.dumps(ROW).encode(), b'{"score": 0.25}'))
     one.put(event(b"{}", b"{}"))
     one.close()
+    other = made(root)
+    other.put(event(json.dumps(ROW).encode(), b'{"score": 0.25}'))
+    other.close()
     found = {one.name: one for one in doctor(Project.open(root), now=datetime.now(UTC)).checks}
     check = found["loans: watched service"]
     assert check.outcome == "warn"
-    assert "1 kept" in check.detail
+    assert "and 1 more processes" in check.detail
+    assert "2 kept" in check.detail
     assert "1 not understood" in check.detail
     assert 'the answer has no "score"' in check.detail
     assert "amount=12.5 shop=north" in check.detail

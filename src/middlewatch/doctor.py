@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Outcome = Literal["ok", "warn", "fail"]
 LEAST_FREE = 1 << 30
+RECENT = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,7 @@ def doctor(project: Project, *, now: datetime) -> Checked:
     found = [_environment(), *_store(project, now), _disk(project, now)]
     for name in project.config.models:
         found += _model(project, name, now)
-        found += _watched(project, name)
+        found += _watched(project, name, now)
     found += _alerts(project)
     for setting in project.config.idle():
         found.append(Check(name=setting, outcome="warn", detail="set, and nothing acts on it yet", fix="take it out"))
@@ -128,26 +129,29 @@ def _bytes(count: float) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
-def _watched(project: Project, name: str) -> list[Check]:
-    """What the newest recorder in a service of this machine has kept, and the last row as it was understood."""
+def _watched(project: Project, name: str, now: datetime) -> list[Check]:
+    """What recorders in services of this machine have kept in a day, and the last row as it was understood."""
     told = watchers(project.spool(name))
     if not told:
         return []
     newest = told[0]
-    more = f" (and {len(told) - 1} more processes)" if len(told) > 1 else ""
-    detail = f"{newest['server']} at {newest['at']}{more}: {newest['kept']:,} kept"
+    recent = [one for one in told if now - datetime.fromisoformat(one["at"]) < RECENT] or [newest]
+    sums = {word: sum(int(one[word]) for one in recent) for word in ("kept", "refused", "unread", "dropped")}
+    several = f" and {len(recent) - 1} more processes" if len(recent) > 1 else ""
+    detail = f"{newest['server']}{several}, the last at {newest['at']}: {sums['kept']:,} kept"
     lost = {"refused": "of another kind", "unread": "not understood", "dropped": "dropped, the queue was full"}
-    detail += "".join(f", {newest[one]:,} {words}" for one, words in lost.items() if newest[one])
-    if newest["problem"]:
-        detail += f" ({newest['problem']})"
-    last = newest["last"]
+    detail += "".join(f", {sums[one]:,} {words}" for one, words in lost.items() if sums[one])
+    problem = next((str(one["problem"]) for one in recent if one["problem"]), "")
+    if problem:
+        detail += f" ({problem})"
+    last = next((one["last"] for one in recent if one["last"] is not None), None)
     if last is not None:
         inputs = " ".join(f"{column}={value}" for column, value in last["inputs"].items())
         detail += f"; last: {inputs} -> {last['score']:.6g}{' ' + last['label'] if last['label'] else ''}"
         detail += f" from {last['caller'] or 'unknown'}"
         detail += f"; {', '.join(last['left_out'])} left out" if last["left_out"] else ""
-    bad = bool(newest["problem"] or newest["dropped"] or newest["unread"])
-    fix = "docs/import.md: inputs, score and id say where they stand" if newest["unread"] else ""
+    bad = bool(problem or sums["dropped"] or sums["unread"])
+    fix = "docs/import.md: inputs, score and id say where they stand" if sums["unread"] else ""
     return [Check(name=f"{name}: watched service", outcome="warn" if bad else "ok", detail=detail, fix=fix)]
 
 

@@ -334,8 +334,14 @@ def _check_known(
                 where=file,
                 fix="change it there, or --name NEW",
             )
-    if settled:
-        raise UsageError("the columns of this model are described already", where=file, fix="change them there")
+    for column, facts in (settled or {}).items():
+        held_column = schema.column(column)
+        for fact, values in facts.items():
+            stands = getattr(held_column, fact)
+            if stands != values[-1]:
+                raise UsageError(
+                    f"--{fact} {column}={values[-1]}: it is {stands or 'not'} there", where=file, fix="change it there"
+                )
 
 
 def _versions(table: pl.DataFrame, columns: Columns, named: Mapping[str, str]) -> pl.Series:
@@ -347,7 +353,8 @@ def _versions(table: pl.DataFrame, columns: Columns, named: Mapping[str, str]) -
 
 def _ids(table: pl.DataFrame, columns: Columns, schema: Schema, times: pl.Series) -> pl.Series:
     private = {one.name for one in schema.columns if one.private is not None}
-    told = [one for one in table.columns if one not in private and one not in (columns.label, columns.id)]
+    later = (columns.label, schema.target, columns.id)  # outcomes are filled in as time goes on
+    told = [one for one in table.columns if one not in private and one not in later]
     content = reading.contents(table, told)
     if columns.id is not None:
         return reading.given_ids(table[columns.id], columns.id, content)
