@@ -321,6 +321,12 @@ def test_a_column_that_repeats_the_answer_is_no_input(tmp_path: Path) -> None:
     assert follows(table, "decided", found) == "a threshold on the score gives it"
     assert follows(table, "again", found) == "it equals the score"
     assert follows(table, "kept", found) == follows(table, "shop", found) == ""
+    flat = answers(table.with_columns(p=pl.lit(0.5)), [("", "p")], task=None)
+    assert follows(table, "kept", flat) == ""  # a score that never moves is followed by nothing
+    many = pl.DataFrame({"a": [0.5, 0.1, 0.2], "b": [0.5, 0.8, 0.3], "c": [0.0, 0.1, 0.5], "best": ["b", "b", "c"]})
+    each = answers(many, [("", "a"), ("", "b"), ("", "c")], task=None)
+    assert follows(many, "best", each) == "it is the likeliest class"
+    assert follows(many.with_columns(best=pl.Series(["c", "b", "c"])), "best", each) == ""
     done = bring(table, tmp_path / "p")
     assert set(done.inputs) == {"temp", "price", "shop", "kept"}
     assert {one.column for one in done.doubts} >= {"decided", "again"}

@@ -161,8 +161,14 @@ def follows(table: pl.DataFrame, name: str, found: Answers) -> str:
         return "it equals the score" if bool((values.to_numpy() == found.predicted).all()) else ""
     texts = cells.cast(pl.String) if not isinstance(cells.dtype, pl.Boolean) else cells.cast(pl.Int8).cast(pl.String)
     if found.task == "multiclass":
-        best = pl.Series([found.classes[at] for at in found.predicted.argmax(axis=1)])
-        return "it is the likeliest class" if bool((texts == best).all()) else ""
+        if cells.null_count() or not texts.is_in(list(found.classes)).all():
+            return ""
+        codes = texts.replace_strict(
+            {one: at for at, one in enumerate(found.classes)}, return_dtype=pl.Int64
+        ).to_numpy()
+        behind = found.predicted.max(axis=1) - found.predicted[np.arange(len(codes)), codes]
+        # Scores that were rounded for the log may tie, or change places.
+        return "it is the likeliest class" if behind.max() <= SUM_TOLERANCE else ""
     values = _numbers(cells)
     if values is not None and bool((values == pl.Series(found.predicted)).all()) and not values.null_count():
         return "it equals the score"
@@ -171,6 +177,8 @@ def follows(table: pl.DataFrame, name: str, found: Answers) -> str:
     words = texts.to_frame().select(booleans(column(name))).to_series()
     group = words if not words.null_count() else texts == texts[0]
     high, low = found.predicted[group.to_numpy()], found.predicted[~group.to_numpy()]
-    if low.max() < high.min() or high.max() < low.min():
+    if found.predicted.min() == found.predicted.max():
+        return ""
+    if low.max() <= high.min() or high.max() <= low.min():
         return "a threshold on the score gives it"
     return ""
