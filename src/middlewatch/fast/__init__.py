@@ -32,6 +32,7 @@ __all__ = ["BY", "Watch", "Watcher", "look_back"]
 BY = "fast"
 # That it looks is marked this often.
 MARK = timedelta(minutes=5)
+RECENT = timedelta(minutes=15)
 
 
 class Watch:
@@ -67,8 +68,16 @@ class Watch:
 def look_back(project: Project, name: str, *, until: datetime, now: datetime) -> list[int]:
     """Judge the rows of the day that is not finished yet at `until`, as a watcher would have; returns the incidents.
 
-    What was told before is not told again.
+    What was told before is not told again. Where a watcher has looked within a quarter of an hour there is nothing to
+    do.
     """
-    since = day_bounds(day_of(until - project.config.monitor.grace, project.zone), project.zone)[0]
-    rows = predictions.read(project.store, project.spool(name), name, since=since, until=until, by="time")
-    return Watcher(project, name, started=now).over(rows, now) if rows.height else []
+    looked = runs.last(project.store, name, by=BY)
+    if looked is not None and abs(now - looked) < RECENT:
+        return []
+    today = day_of(until, project.zone)
+    since = day_bounds(today, project.zone)[0]
+    if since + project.config.monitor.grace > now:  # yesterday waits for late rows before it is judged
+        since = day_bounds(today - timedelta(days=1), project.zone)[0]
+    rows = predictions.scan(project.store, project.spool(name), name, since=since, until=until, by="time")
+    found = rows.drop("mw.raw", "mw.scores", strict=False).collect()
+    return Watcher(project, name, started=now).over(found, now) if found.height else []

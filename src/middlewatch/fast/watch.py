@@ -156,7 +156,7 @@ class Watcher:
                 continue
             part = rows.sort("mw.time", "mw.id")
             after = int(part["_new"].arg_true()[0])
-            at = blocks.ends(part.height, after=after, step=STEP)
+            at = blocks.ends(part.height, after=after, step=max(STEP, part.height // blocks.MOST))
             lens = self._lenses(version)
             if lens is None or not at.size:
                 continue
