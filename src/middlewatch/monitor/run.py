@@ -249,7 +249,8 @@ class Run:
                 self._update(n, unit, max(one.height for one in fresh), joined=new)
                 return sorted({*lasting, n})
         for n, incident in self.brief.items():
-            if _began_in(incident, unit) and columns <= {*incident.columns, *shift.PREDICTION}:
+            about_it = columns - {shift.ROWS}  # the number of rows moves with what makes them fewer, or the same
+            if _began_in(incident, unit) and about_it and about_it <= {*incident.columns, *shift.PREDICTION}:
                 self.active[n] = incident
                 self._update(n, unit, max(one.height for one in fresh), joined=moved)
                 self.brief[n] = self.active.pop(n)
@@ -301,4 +302,4 @@ def _began_in(incident: Incident, unit: Unit) -> bool:
 
 def _about_rows(incident: Incident, columns: Set[str]) -> bool:
     """Whether both are about columns and predictions: requests and traffic are incidents of their own."""
-    return not any(one.startswith("(") for one in (*incident.columns, *columns))
+    return not any(one.startswith("(") and one != shift.ROWS for one in (*incident.columns, *columns))

@@ -32,7 +32,7 @@ from .channels import (
     shape,
 )
 from .length import DAY, HOUR, LENGTHS, WEEK, Length
-from .watch import FIRM, HISTORY, LEARN, MIN_REFERENCE, RECUT, REFERENCE, Reading, Verdict, Watch
+from .watch import FIRM, HISTORY, LEARN, MIN_REFERENCE, RECUT, REFERENCE, ROWS, Reading, Verdict, Watch
 
 __all__ = [
     "DAY",
@@ -47,6 +47,7 @@ __all__ = [
     "PREDICTION",
     "RECUT",
     "REFERENCE",
+    "ROWS",
     "SAMPLE",
     "SCORE",
     "WEEK",
