@@ -47,7 +47,7 @@ def log(project: Project, day: int, count: int, *, received: datetime | None = N
 
 
 def made(project: Project, day: int, *, rebuild: bool = False) -> list[date]:
-    return build(project, "delay", until=moment(day), now=moment(day, 2), rebuild=rebuild)
+    return build(project, "delay", until=moment(day), now=moment(day, 2), rebuild=rebuild).days
 
 
 def revisions(project: Project) -> dict[date, tuple[int, int]]:
@@ -63,7 +63,7 @@ def test_late_rows_are_read_with_their_own_day_and_no_other(project: Project, mo
     read: list[tuple[date, int]] = []
     cut = windows.cut
 
-    def noted(frame: pl.DataFrame, spec: ProfileSpec, *, zone: object) -> dict[date, windows.Cut]:
+    def noted(frame: pl.DataFrame, spec: ProfileSpec, *, zone: object, lenses: object) -> dict[date, windows.Cut]:
         found = cut(frame, spec, zone=UTC)
         read.extend((day, sum(one.rows for one in part.hours.values())) for day, part in found.items())
         return found

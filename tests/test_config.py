@@ -188,7 +188,7 @@ def test_secrets_stand_for_variables() -> None:
         ('[monitor]\n\nzon = "UTC"\n', 3, 'no setting "zon"', 'did you mean "zone"'),
         ("[monitor]\nspeed = 1\n", 2, 'no setting "speed"', "there are: alarms_per_month"),
         ('[monitor]\nzone = "Wien"\n', 2, 'name of a time zone, and is "Wien"', "Europe/Vienna"),
-        ('[monitor]\nwindow = "hour"\n', 2, '"day", "week", and is "hour"', 'window = "day"'),
+        ('[monitor]\nwindow = "month"\n', 2, '"day", "week", and is "month"', 'window = "day"'),
         ('[monitor]\ngrace = "soon"\n', 2, 'length of time, and is "soon"', '"5min"'),
         ("[monitor]\ngrace = 60\n", 2, "and is 60", 'grace = "1h"'),
         ('[monitor]\nalarms_per_month = "2"\n', 2, "a number of at least 0.01", "without quotes"),

@@ -53,7 +53,7 @@ FLOORS: list[set[str]] = [
         "retention",
         "windows",
     },
-    {"groups", "observations", "project"},
+    {"groups", "marks", "observations", "project"},
     {"following", "lenses"},
     {"history", "replay"},
     {

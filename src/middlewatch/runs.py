@@ -14,10 +14,19 @@ from typing import Any
 from .store import Store
 from .times import iso
 
-__all__ = ["STALE", "last", "mark"]
+__all__ = ["STALE", "last", "mark", "stale"]
 
 STALE = timedelta(hours=36)
 """A job that runs daily and missed one run is half a day late after this: above it somebody should look."""
+
+
+STALE_HOURS = timedelta(hours=3)
+"""The same where windows are hours."""
+
+
+def stale(window: str) -> timedelta:
+    """How long the monitor may be silent where windows are an hour, a day, a week."""
+    return STALE_HOURS if window == "hour" else STALE
 
 
 def mark(store: Store, model: str, *, now: datetime, by: str = "monitor", **facts: Any) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, tzinfo
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import groups, outbox, runs
 from .incidents import Incident
 from .quality.told import told
-from .times import day_bounds, day_of, iso
+from .times import day_bounds, day_of, hour_bounds, iso
 
 if TYPE_CHECKING:
     from .project import Project
@@ -100,7 +101,9 @@ def status(project: Project, name: str, *, now: datetime | None = None, clock: d
     live_entry = next(
         (one for one in reversed(journal.entries()) if one.version == live and one.channel == "live"), None
     )
-    state = _state(live, logged, days, incidents, day_of(moment, zone))
+    hourly = project.config.monitor.window == "hour"
+    silent = _silent_hours(logged, moment, zone) if hourly else _silent_days(logged, day_of(moment, zone))
+    state = _state(live, logged, days, incidents, silent)
     grouped = groups.groups(project.store) if incidents else {}
     shared = {one.n: groups.members(project.store, one, grouped) for one in incidents}
     watched = _monitor(project, name, clock, live=moment == clock)
@@ -109,10 +112,13 @@ def status(project: Project, name: str, *, now: datetime | None = None, clock: d
     return Status(
         model=name,
         state=state,
-        sentence=_sentence(state, name, live, logged, incidents, shared, moment),
+        sentence=_sentence(
+            state, name, live, logged, incidents, shared, moment, runs.stale(project.config.monitor.window)
+        ),
         now=iso(moment),
         live={"version": live, "since": live_entry.at, "by": live_entry.actor} if live_entry else None,
-        requests=_requests(logged, known, zone),
+        # The day that goes on has fewer rows than usual until it is over.
+        requests=_requests(over(logged, moment, zone), known, zone),
         score=_score([one for one in days if one.get("score")], known, zone),
         quality=told(
             days,
@@ -141,7 +147,7 @@ def _monitor(project: Project, name: str, clock: datetime, *, live: bool) -> dic
     return {
         "ran": iso(ran) if ran else None,
         "hours": hours,
-        "late": live and ran is not None and clock - ran > runs.STALE,
+        "late": live and ran is not None and clock - ran > runs.stale(project.config.monitor.window),
         "fast": {"looked": looked.get("at"), "state": looked.get("state"), "days": looked.get("days")},
     }
 
@@ -173,13 +179,13 @@ def _state(
     logged: Sequence[Mapping[str, Any]],
     days: Sequence[Mapping[str, Any]],
     incidents: Sequence[Incident],
-    today: date,
+    silent: int,
 ) -> State:
     if any(one.severity == "page" for one in incidents):
         return "failing"
     if incidents:
         return "look"
-    if live is None or not logged or _silent_days(logged, today) > SILENT_WINDOWS:
+    if live is None or not logged or silent > SILENT_WINDOWS:
         return "no_data"
     last = next((one["judged"] for one in reversed(days) if one.get("judged")), None)
     if last is None or last.get("state") == "learning":
@@ -187,8 +193,28 @@ def _state(
     return "healthy"
 
 
+def over(days: Sequence[Mapping[str, Any]], at: datetime, zone: tzinfo) -> list[Mapping[str, Any]]:
+    """Those of the days that are over, all where none is: where hours are judged the last one may still go on."""
+    return [one for one in days if day_bounds(date.fromisoformat(one["day"]), zone)[1] <= at] or list(days)
+
+
 def _silent_days(logged: Sequence[Mapping[str, Any]], today: date) -> int:
-    return (today - date.fromisoformat(logged[-1]["day"])).days - 1
+    return (today - date.fromisoformat(logged[-1]["day"])).days - 1 if logged else 0
+
+
+def _silent_hours(logged: Sequence[Mapping[str, Any]], moment: datetime, zone: tzinfo) -> int:
+    """Whole hours without a row beyond the longest such pause of the last 28 days: at night there may be none."""
+    ends = [
+        hour_bounds(date.fromisoformat(one["day"]), int(hour), zone)[1]
+        for one in logged[-USUAL_WINDOWS:]
+        for hour, rows in one["hours"].items()
+        if rows
+    ]
+    if not ends:
+        return 0
+    ends.sort()
+    usual = max((after - before - timedelta(hours=1) for before, after in pairwise(ends)), default=timedelta())
+    return int((moment - ends[-1] - max(usual, timedelta())) / timedelta(hours=1)) - 1
 
 
 def _sentence(
@@ -199,6 +225,7 @@ def _sentence(
     incidents: Sequence[Incident],
     shared: Mapping[int, Sequence[Incident]],
     moment: datetime,
+    stale: timedelta,
 ) -> str:
     if incidents:
         newest = incidents[-1]
@@ -207,7 +234,7 @@ def _sentence(
         one_with = f" (one with {others})" if others else ""
         return f"{WORDS[state]}: incident {newest.n}{one_with} since {newest.since}: {newest.title}{more}"
     if state == "look":
-        return f"Look: the monitor of {name} has not run for over {runs.STALE.total_seconds() / 3600:.0f} hours"
+        return f"Look: the monitor of {name} has not run for over {stale / timedelta(hours=1):.0f} hours"
     if live is None:
         return f"No data: no version of {name} is live yet"
     if not logged:

@@ -69,6 +69,13 @@ def day_of(moment: datetime, zone: tzinfo) -> date:
     return moment.astimezone(zone).date()
 
 
+def hour_bounds(day: date, hour: int, zone: tzinfo) -> tuple[datetime, datetime]:
+    """First moment of a clock hour of a day and of the next, in UTC: two hours apart where the clock is put back."""
+    start = datetime.combine(day, time(hour), tzinfo=zone)
+    end = datetime.combine(day + timedelta(days=hour // 23), time((hour + 1) % 24), tzinfo=zone)
+    return start.astimezone(UTC), end.astimezone(UTC)
+
+
 def day_bounds(day: date, zone: tzinfo) -> tuple[datetime, datetime]:
     """First moment of the day and of the next, in UTC: 23 or 25 hours apart where the clock changes."""
     start = datetime.combine(day, time(), tzinfo=zone)

@@ -7,7 +7,7 @@ Objects of one model, all written once, under `<model>/windows/<YYYY-MM-DD>/` (l
     r0001.hours            hourly Profiles and a sample of at most 2,000 rows: what `why` reads; what blocks of rows
                            reached in each hour: what the fast channel reads; kept 120 days
     scores-v0007-0001.bin  the day's predictions under another version (out-of-fold, or replayed sample)
-    judged-0001.json       what the monitor said; the last one counts
+    judged-0001.json       what the monitor said, of each hour where those are judged; the last one counts
     quality-0001.json      what its outcomes say so far; the last one counts
 
 Late rows make a new revision; the newest counts. Reading summaries and judgements imports neither polars nor
@@ -20,7 +20,7 @@ import io
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import date, datetime, time, timedelta, tzinfo
 from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -46,6 +46,7 @@ KEEP_HOURS_DAYS = 120
 SAMPLE_ROWS = 2000
 FEW = 10
 _REVISION = re.compile(r"r(\d{4,})\.json")
+_ANY_REVISION = re.compile(r"r(\d{4,})\.(?:json|day|hours)")
 _JUDGED = re.compile(r"judged-(\d{4,})\.json")
 _SCORES = re.compile(r"scores-v(\d+)-(\d{4,})\.bin")
 _QUALITY = re.compile(r"quality-(\d{4,})\.json")
@@ -140,13 +141,15 @@ class Windows:
         versions: Mapping[str, int] | None = None,
         facts: Mapping[str, Any] | None = None,
         durable: bool = True,
+        growing: bool = False,
     ) -> int:
         """Write the day's windows as a new revision and return its number.
 
         `hours` maps local clock hours to Profiles of the inputs and `mw.score`, `blocks` to what blocks of their rows
         reached (`blocks.extremes`); `facts` are further plain JSON facts for the summary (refused requests, when rows
         were received). Training windows never hide logged
-        ones: for a day that has logged rows nothing is written and the standing revision is returned.
+        ones: for a day that has logged rows nothing is written and the standing revision is returned. Of a `growing`
+        day, made anew with each hour, all but the newest two revisions go.
         """
         from .profiles import merge
 
@@ -184,7 +187,15 @@ class Windows:
             **dict(facts or {}),
         }
         self.store.put_new(f"{folder}r{revision:04d}.json", msgspec.json.encode(summary), durable=durable)
+        if growing:
+            self._forget_revisions(day, before=revision - 1)
         return revision
+
+    def _forget_revisions(self, day: date, *, before: int) -> None:
+        for name in self._names(day):
+            match = _ANY_REVISION.fullmatch(name)
+            if match and int(match[1]) < before:
+                self.store.delete(f"{self._folder(day)}{name}")
 
     def put_scores(self, day: date, version: str, profile: Profile, *, basis: str, durable: bool = True) -> None:
         """Keep the day's predictions under `version`. Written again, the newest counts."""
@@ -195,12 +206,26 @@ class Windows:
         ):
             number += 1
 
-    def put_judgement(self, day: date, facts: Mapping[str, Any]) -> int:
-        """Append what the monitor said about the window that starts on `day`; returns its number."""
-        number = 1 + _last(self._names(day), _JUDGED)
+    def put_judgement(
+        self, day: date, facts: Mapping[str, Any], *, hours: Mapping[int, Mapping[str, Any]] | None = None
+    ) -> int:
+        """Append what the monitor said about the window that starts on `day`; returns its number.
+
+        Of windows of an hour `hours` are those judged now; the ones before stay, and the whole day says what its
+        loudest hour does. They come every hour: but the newest and the one before it, they go.
+        """
+        standing = sorted(int(match[1]) for name in self._names(day) if (match := _JUDGED.fullmatch(name)))
+        number = 1 + max(standing, default=0)
+        if hours is not None:
+            known = (self._judgement(day, number - 1) or {}).get("hours", {})
+            kept = {**known, **{str(hour): dict(one) for hour, one in hours.items()}}
+            loudest = max(kept.values(), key=lambda one: (bool(one["alarm"]), str(one["end"])))
+            facts = {**loudest, **facts, "hours": dict(sorted(kept.items(), key=lambda item: int(item[0])))}
         data = msgspec.json.encode({"schema": 1, **facts})
         while not self.store.put_new(f"{self._folder(day)}judged-{number:04d}.json", data):
             number += 1
+        for old in standing[:-1] if hours is not None else ():
+            self.store.delete(f"{self._folder(day)}judged-{old:04d}.json")
         return number
 
     def put_quality(self, day: date, facts: Mapping[str, Any], *, durable: bool = True) -> int:
@@ -226,7 +251,16 @@ class Windows:
         ]
         for key in old:
             self.store.delete(key)
+            self._forget_hours(_day_of(key, self.prefix))
         return len(old)
+
+    def _forget_hours(self, day: date) -> None:
+        """Of a day past keeping only the loudest hour's judgement stays."""
+        number = _last(self._names(day), _JUDGED)
+        judged = self._judgement(day, number)
+        if judged is not None and "hours" in judged:
+            self.put_judgement(day, {name: one for name, one in judged.items() if name != "hours"})
+            self.store.delete(f"{self._folder(day)}judged-{number:04d}.json")
 
     # ------------------------------------------------------------------ reading
 
@@ -274,12 +308,17 @@ class Windows:
         return self._judgement(day, _last(self._names(day), _JUDGED))
 
     def judgements(self, *, since: date | None = None, until: date | None = None) -> dict[date, dict[str, Any]]:
-        """Last judgements by the window's first day, oldest first."""
-        found = {}
+        """Last judgements by the window's start, oldest first: its first day, or its clock hour as a datetime."""
+        found: dict[date, dict[str, Any]] = {}
         for day, names in sorted(self._listing(since, until).items()):
             judged = self._judgement(day, _last(names, _JUDGED))
-            if judged is not None:
+            if judged is None:
+                continue
+            hours = judged.get("hours")
+            if hours is None:
                 found[day] = judged
+            for hour, one in (hours or {}).items():
+                found[datetime.combine(day, time(int(hour)))] = one
         return found
 
     def scores(self, day: date, version: str) -> Scores | None:
@@ -355,7 +394,7 @@ class Windows:
 @dataclass(frozen=True, slots=True)
 class Cut:
     """Rows of one local day, ready for `Windows.put`: by clock hour Profiles and what blocks of rows reached, a
-    sample, rows by version, the first and the last time of receipt.
+    sample, rows by version, the first and the last time of receipt, rows by clock hour and version.
     """
 
     hours: dict[int, Profile]
@@ -363,6 +402,7 @@ class Cut:
     versions: dict[str, int]
     received: tuple[datetime, datetime] | None = None
     blocks: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    by_hour: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def cut(frame: pl.DataFrame, spec: ProfileSpec, *, zone: tzinfo, lenses: Lenses | None = None) -> dict[date, Cut]:
@@ -398,7 +438,18 @@ def cut(frame: pl.DataFrame, spec: ProfileSpec, *, zone: tzinfo, lenses: Lenses 
             versions=dict(counted.iter_rows()),
             received=_span(rows["mw.received"]) if "mw.received" in rows.columns else None,
             blocks=_blocks(rows, lenses, zone) if lenses is not None else {},
+            by_hour=_by_hour(local.slice(begin - count, count), versions) if versions.len() == count else {},
         )
+    return found
+
+
+def _by_hour(local: pl.Series, versions: pl.Series) -> dict[str, dict[str, int]]:
+    import polars as pl
+
+    counted = pl.DataFrame({"hour": local.dt.hour(), "version": versions}).group_by("hour", "version").len()
+    found: dict[str, dict[str, int]] = {}
+    for hour, version, rows in counted.sort("hour", "version").iter_rows():
+        found.setdefault(str(hour), {})[version] = rows
     return found
 
 

@@ -16,6 +16,7 @@ from middlewatch import runs
 from middlewatch.errors import MiddlewatchError
 from middlewatch.incidents import Incident
 from middlewatch.outbox import Counts
+from middlewatch.status import over
 
 from .words import FIRST_LINE, Said, clock, count, line, link, option
 
@@ -68,11 +69,14 @@ def _model(project: Project, name: str, since: datetime, until: datetime, now: d
     days = project.windows(name).summaries(
         since=(until - timedelta(days=USUAL_DAYS + 40)).astimezone(project.zone).date()
     )
-    logged = [one for one in days if one["source"] == "log"]
-    judged = [one["judged"] for one in logged if one.get("judged")]
+    logged: Sequence[Mapping[str, Any]] = [one for one in days if one["source"] == "log"]
+    judged = [
+        one for day in logged if (held := day.get("judged")) for one in (held.get("hours") or {"": held}).values()
+    ]
     fresh = [one for one in judged if since <= datetime.fromisoformat(one["at"]) < until]
     known = project.incidents(name).all()
     ran = runs.last(project.store, name)
+    logged = over(logged, until, project.zone)
     usual = [int(one["rows"]) for one in logged[:-1]][-USUAL_DAYS:]
     recent = logged[-1:] if logged and logged[-1]["day"] >= (since - timedelta(days=1)).date().isoformat() else []
     return {
@@ -90,7 +94,7 @@ def _model(project: Project, name: str, since: datetime, until: datetime, now: d
         "trained": _trained(project, name),
         "guessed": _guessed(project, name),
         "monitor_ran": ran.isoformat() if ran else None,
-        "monitor_late": ran is not None and now - ran > runs.STALE,
+        "monitor_late": ran is not None and now - ran > runs.stale(project.config.monitor.window),
     }
 
 

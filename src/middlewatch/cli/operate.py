@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..times import day_of
 from .live import Until
 from .output import Answer, table
 from .run import OPERATE, Call, verb
@@ -172,8 +171,9 @@ def monitor(
         lines.append(f"  the newest 5; {len(alarms) - 5} more: --json lists them")
     for window in alarms[-5:]:
         top = ", ".join(f"{one['column']} {one['channel']}" for one in window["top"][:3])
-        day = day_of(datetime.fromisoformat(window["start"]), handle.project.zone)
-        lines.append(f"WARN {day} ({window['rows']:,} rows): {top}")
+        start = datetime.fromisoformat(window["start"]).astimezone(handle.project.zone)
+        hour = f" {start:%H:%M}" if handle.project.config.monitor.window == "hour" else ""
+        lines.append(f"WARN {start.date()}{hour} ({window['rows']:,} rows): {top}")
     quality = [window for one in judged for window in one.quality]
     if quality:
         beyond = sum(1 for one in quality if one["alarm"])

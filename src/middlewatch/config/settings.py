@@ -114,7 +114,10 @@ class Monitor:
     )
     zone: str = _setting("time zone", "UTC", "where days begin, and the zone of times that name none")
     window: str = _setting(
-        "choice", "day", "what is judged at once; week where there are under 100 rows a day", choices=("day", "week")
+        "choice",
+        "day",
+        "what is judged at once; week where there are under 100 rows a day, hour where there are over 30 an hour",
+        choices=("hour", "day", "week"),
     )
     grace: timedelta = _setting("duration", "1h", "wait for late rows before judging")  # noqa: RUF009 immutable
     fast: bool = _setting("true or false", True, "tell within minutes what breaks at once; the day's judgement stays")

@@ -71,13 +71,13 @@ def judge(
             fix="middlewatch status shows what is there",
         )
     judged = {} if rebuild else windows.judgements()
-    pending = [one for one in units if one.logged and judged.get(one.days[0].day, {}).get("revisions") != one.revisions]
+    pending = [one for one in units if one.logged and judged.get(one.starts, {}).get("revisions") != one.revisions]
     budget = project.config.monitor.alarms_per_month / max(live_models(project.store), 1)
     if not pending:
         known = update(project, name, until=moment, now=now, budget=budget)
         touched = [incidents.get(n) for n in known.incidents]
-        notes = notes_of(project, units)
-        return Judged(windows=[], incidents=touched, built=len(built), notes=notes, quality=known.windows)
+        notes = [*built.notes, *notes_of(project, units)]
+        return Judged(windows=[], incidents=touched, built=len(built.days), notes=notes, quality=known.windows)
     run = Run(project, name, units, pending, now=now)
     run.judge()
     # After the windows' own judgement: outcomes come days later, and what they say stands beside it.
@@ -88,7 +88,7 @@ def judge(
     return Judged(
         windows=run.done,
         incidents=[incidents.get(n) for n in sorted(run.touched | set(known.incidents))],
-        built=len(built),
-        notes=[*notes_of(project, units), *run.past.notes],
+        built=len(built.days),
+        notes=[*built.notes, *notes_of(project, units), *run.past.notes],
         quality=known.windows,
     )

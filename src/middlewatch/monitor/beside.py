@@ -55,7 +55,7 @@ def released(unit: Unit, forced: Mapping[str, Entry], past: Past) -> Reading | N
     if entry is None or not unit.rows:
         return None
     now, before = (past.replayer(one) for one in (entry.version, entry.previous))
-    sample = unit.days[-1].sample
+    sample = unit.sample
     if now is None or before is None or sample.height < shift.MIN_ROWS:
         return None
     return unlike(disagreement(now, before, sample))

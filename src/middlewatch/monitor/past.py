@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from datetime import date
 from typing import TYPE_CHECKING
@@ -32,6 +33,7 @@ class Past:
         self.windows = project.windows(name)
         self.notes: list[str] = []
         self._inputs: dict[date, tuple[dict[str, Facts], Profile]] = {}
+        self._hours: tuple[date | None, Mapping[int, Profile]] = (None, {})
         self._scored: dict[str, AbstractSet[date]] = {}
         self._replayers: dict[str, Replayer | None] = {}
 
@@ -43,20 +45,11 @@ class Past:
     def under(self, unit: Unit, version: str) -> dict[str, Facts]:
         """The window with the predictions that `version` gave, or would have given."""
         inputs, whole = self._read(unit)
-        if not models.ours(version):
-            return inputs | _predicted(whole)  # nobody can ask it again: what was answered then is what is known
-        if unit.logged and all(set(one.versions) == {version} for one in unit.days):
-            return inputs | _predicted(whole)
-        found = [self._scores(one, version) for one in unit.days]
-        return inputs | _predicted(merge([one for one in found if one is not None]))
+        return inputs | _predicted(self._predictions(unit, whole, version))
 
     def mean(self, unit: Unit, version: str) -> float | None:
         """Mean prediction of `version`."""
-        if not models.ours(version) or all(set(one.versions) == {version} for one in unit.days):
-            column = self._read(unit)[1].columns.get(SCORE)
-        else:
-            found = [one for day in unit.days if (one := self._scores(day, version)) is not None]
-            column = merge(found).columns.get(SCORE)
+        column = self._predictions(unit, self._read(unit)[1], version).columns.get(SCORE)
         return float(column.mean) if column is not None and column.n else None
 
     def answered(self, unit: Unit) -> float | None:
@@ -67,10 +60,32 @@ class Past:
     def _read(self, unit: Unit) -> tuple[dict[str, Facts], Profile]:
         held = self._inputs.get(unit.start)
         if held is None:
-            whole = merge([one.profile for one in unit.days])
+            whole = merge([one.profile for one in unit.days]) if unit.hour is None else self._hour(unit)
             held = (shift.facts_of(whole, without=shift.PREDICTION, beside=unit.beside), whole)
             self._inputs[unit.start] = held
         return held
+
+    def _hour(self, unit: Unit) -> Profile:
+        """The profile of an hour; a day is decoded once for all of its hours."""
+        [day] = unit.days
+        if self._hours[0] != day.day:
+            self._hours = (day.day, day.hours)
+        return self._hours[1].get(unit.hour or 0) or merge([])
+
+    def _predictions(self, unit: Unit, whole: Profile, version: str) -> Profile:
+        if not models.ours(version):
+            return whole  # nobody can ask it again: what was answered then is what is known
+        if unit.logged and set(unit.versions) == {version}:
+            return whole
+        if unit.hour is None:
+            return merge([found for one in unit.days if (found := self._scores(one, version)) is not None])
+        # Training hours hold predictions of a model that had not seen them; a later one's are not kept by the hour.
+        return whole if not unit.logged else self._replayed_hour(unit, version)
+
+    def _replayed_hour(self, unit: Unit, version: str) -> Profile:
+        """The hour's part of its day's sample, as another version answers it."""
+        replayer = self.replayer(version)
+        return (_replayed(replayer, unit.sample) if replayer is not None else None) or merge([])
 
     def _scores(self, day: WindowDay, version: str) -> Profile | None:
         """One day's predictions of `version`: kept ones, else its sample scored again and kept."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from middlewatch import shift
+from middlewatch import marks, shift
 from middlewatch.incidents import Incident, Incidents
 from middlewatch.journal import Journal
 from middlewatch.outcomes.keeping import OUTCOMES
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from middlewatch.windows import Windows
 
 ACTOR = "monitor"
-# Windows before the first one judged that can still matter to it: its reference, 90 values, each of which was held
-# against 90 before, and the bins cut from the 90 before those.
-REACH = shift.REFERENCE + 2 * shift.HISTORY + shift.RECUT + shift.HISTORY
-CLEAN = 2
 TOP = 5
 MOST_CHANNELS = 12
 # The month that the budget is promised for.
@@ -73,8 +69,9 @@ class Run:
         self.past = Past(project, name)
         self.pending = {one.start for one in pending}
         first = next(place for place, one in enumerate(units) if one.start in self.pending)
-        self.units = units[max(first - REACH, 0) :]
-        self.bad = [one for one in self.incidents.bad_spans() if not one.where]
+        self.length = length = shift.LENGTHS[project.config.monitor.window]
+        self.units = units[max(first - length.reach, 0) :]
+        self.bad = self.incidents.bad_spans()
         # The incident about outcomes is kept by those: its channels are none of the windows'.
         known = self.incidents.all()
         self.active = {one.n: one for one in known if one.active and OUTCOMES not in one.columns}
@@ -82,7 +79,7 @@ class Run:
         self.brief = {one.n: one for one in known if not one.active and not one.windows and one.since}
         self.touched: set[int] = set()
         self.done: list[dict[str, Any]] = []
-        length = shift.LENGTHS[project.config.monitor.window]
+        self.hours: dict[date, dict[int, dict[str, Any]]] = {}
         budget = project.config.monitor.alarms_per_month / max(live_models(project.store), 1)
         entries = project.journal(name).entries()
         self.forced = released_against_gate(entries)
@@ -110,18 +107,20 @@ class Run:
                 for version, watch in self.watches.items():
                     watch.step(unit.start, self.past.under(unit, version))
                 self.learnt.append(unit)
+            self._keep(before=unit.days[0].day)
+        self._keep()
+
+    def _keep(self, *, before: date | None = None) -> None:
+        """Write the judgements of hours, a day at a time, once it is over or the run ends."""
+        for day in [one for one in self.hours if before is None or one < before]:
+            self.windows.put_judgement(day, {}, hours=self.hours.pop(day))
 
     def _freeze(self, n: int, watches: Mapping[str, Watch]) -> None:
         self.frozen[n] = _Before({version: watch.copy() for version, watch in watches.items()}, self.shares)
 
     def _marked(self, unit: Unit) -> bool:
         """True where a person marked at least half of the window's time as bad."""
-        start, end = unit.bounds
-        covered = timedelta()
-        for span in self.bad:
-            since, until = datetime.fromisoformat(span.since), datetime.fromisoformat(span.until)
-            covered = max(covered, min(until, end) - max(since, start))
-        return covered * 2 >= end - start
+        return marks.half(self.bad, *unit.bounds)
 
     def _judge(self, unit: Unit) -> None:
         version = unit.version or self.latest
@@ -158,7 +157,10 @@ class Run:
             "at": iso(self.now),
         }
         # After the incidents: a run that dies between the two judges this window again, under the same key.
-        self.windows.put_judgement(unit.days[0].day, judged)
+        if unit.hour is None:
+            self.windows.put_judgement(unit.days[0].day, judged)
+        else:
+            self.hours.setdefault(unit.days[0].day, {})[unit.hour] = judged
         self.done.append(judged)
 
     # ------------------------------------------------------------------ incidents
@@ -213,15 +215,15 @@ class Run:
                 facts["severity"] = "page"
         self.active[n] = self.incidents.add(n, "update", at=self.now, actor=ACTOR, **facts)
         self.touched.add(n)
-        if self.active[n].windows > shift.REFERENCE:
+        if self.active[n].windows > self.length.reference * self.length.cycle:
             self._resolve(n, "it has lasted as long as the reference: this is usual now")
 
     def _clean(self, n: int, end: str) -> None:
         clean = self.active[n].clean + 1
         self.active[n] = self.incidents.add(n, "update", at=self.now, actor=ACTOR, clean=clean, seen=end)
         self.touched.add(n)
-        if clean >= CLEAN:
-            self._resolve(n, f"{CLEAN} clean windows")
+        if clean >= self.length.apart:
+            self._resolve(n, f"{clean} clean windows")
 
     def _resolve(self, n: int, reason: str) -> None:
         self.incidents.add(n, "resolve", at=self.now, actor=ACTOR, reason=reason)
@@ -241,7 +243,7 @@ class Run:
         for n, incident in self.active.items():
             # The same columns, what follows from them (predictions), or the second look at the same onset.
             same = columns & set(incident.columns) or (n in lasting and columns <= shift.PREDICTION)
-            young = n in lasting and incident.windows <= CLEAN and REFUSED not in columns
+            young = n in lasting and incident.windows <= self.length.apart and REFUSED not in columns
             # The fast channel has told of the same onset.
             told = not incident.windows and _began_in(incident, unit) and _about_rows(incident, columns)
             if same or young or told:
@@ -268,7 +270,10 @@ class Run:
         self, units: Sequence[Unit], moved: Sequence[Reading], fresh: Sequence[Reading], version: str
     ) -> Incident:
         top = [one.to_dict() for one in sorted(moved, key=lambda one: -one.height)[:MOST_CHANNELS]]
-        past = [one for one in self.learnt if one.start < units[0].start][-shift.REFERENCE :]
+        place = self.length.place(units[0].start)
+        past = [one for one in self.learnt if one.start < units[0].start and self.length.place(one.start) == place][
+            -self.length.reference :
+        ]
         means = [(mean, one.rows) for one in past if (mean := self.past.mean(one, version)) is not None]
         before = sum(mean * rows for mean, rows in means) / sum(rows for _, rows in means) if means else None
         after = self.past.answered(units[-1])

@@ -8,9 +8,10 @@ matter in which order outcomes came, nor how often this runs.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from middlewatch import marks
 from middlewatch.quality.watch import REFERENCE, Verdict, Watch, Window
 from middlewatch.times import iso
 
@@ -42,7 +43,7 @@ class Keeper:
         self._incidents = project.incidents(name)
         self._now = now
         everything = self._incidents.all()
-        self._bad = [span for one in everything for span in one.bad if not span.where]
+        self._bad = [span for one in everything for span in one.bad]
         mine = [one for one in everything if OUTCOMES in one.columns and one.active]
         self._open: Incident | None = mine[-1] if mine else None
         self._before: Watch | None = None
@@ -60,11 +61,7 @@ class Keeper:
 
     def marked(self, start: datetime, end: datetime) -> bool:
         """True where a person marked at least half of that time as bad."""
-        covered = timedelta()
-        for span in self._bad:
-            since, until = datetime.fromisoformat(span.since), datetime.fromisoformat(span.until)
-            covered = max(covered, min(until, end) - max(since, start))
-        return covered * 2 >= end - start
+        return marks.half(self._bad, start, end)
 
     def see(self, seen: Seen, watch: Watch, *, judged: bool) -> None:
         """Take a window in, in order of time; `watch` holds the past before it. `judged`: its outcomes are new."""

@@ -39,6 +39,15 @@ class Length:
         """The number of the period, by the calendar, after which bins are made anew."""
         return int(start.toordinal() // (self.recut * self.days))
 
+    @property
+    def reach(self) -> int:
+        """Windows before one that can still matter to it: its reference, `history` values, each of which was held
+        against as many before it, and the bins cut from those before them. Of hours no more than are kept.
+        """
+        if self.cycle > 1:
+            return self.reference * self.cycle + self.history
+        return DAY.reference + 2 * self.history + self.recut + self.history
+
     def place(self, start: date) -> int:
         """The window's place in its cycle: the clock hour, 0 for longer ones."""
         return start.hour if self.cycle > 1 and isinstance(start, datetime) else 0

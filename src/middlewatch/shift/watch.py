@@ -320,6 +320,12 @@ class Watch:
     # ------------------------------------------------------------------ inside
 
     @property
+    def _lived(self) -> int:
+        """How many windows' time the highest scores stand for: of hours without traffic there are none."""
+        days = {start.toordinal() for start, _ in self._rows[-len(self._highest) :]}
+        return len(days) * self.length.cycle if self.length.cycle > 1 else len(self._highest)
+
+    @property
     def _kept(self) -> int:
         """Windows whose facts are kept: what bins are cut from, and every reference."""
         return max(HISTORY, self.length.reference * self.length.cycle)
@@ -333,7 +339,7 @@ class Watch:
         """What M and P must pass; None where there is too little history."""
         if len(self._highest) < self.length.learn:
             return None
-        k = self.length.alarms(self.budget / 2, len(self._highest))
+        k = self.length.alarms(self.budget / 2, self._lived)
         m, p = zip(*self._highest, strict=True)
         return _Line.of(m, k, self.length.apart), _Line.of(p, k, self.length.apart)
 

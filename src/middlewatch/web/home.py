@@ -15,7 +15,7 @@ from .. import charts, groups, notes
 from ..incidents import Incident
 from ..model import shelf
 from ..project import Project
-from ..status import USUAL_WINDOWS, WORDS, Status, status, usual
+from ..status import USUAL_WINDOWS, WORDS, Status, over, status, usual
 from .http import Request, Response
 from .rendering import drawn, render
 
@@ -125,6 +125,8 @@ def numbers(
     Usual is what the last 28 windows outside any incident had (`status.usual`).
     """
     logged = [one for one in found.days if one["source"] == "log"]
+    # The day that goes on has few rows yet.
+    logged = over(logged, datetime.fromisoformat(found.now), zone)
     scored = [one for one in found.days if one.get("score")]
     quality = found.quality
     return [
