@@ -63,8 +63,6 @@ NOVEL = 0.001
 # whatever season they come.
 OFF_LATTICE = 0.2
 FLOOR_LATTICE = 0.1
-# Three far-out numbers in a thousand are somebody's typing errors.
-FLOOR_FAR = 0.003
 UNUSUAL_VOLUME = 2.0
 ROWS = "(rows)"
 # Traffic within this factor of the usual is no news, however even it was.
@@ -430,8 +428,7 @@ class Watch:
             if channel == "novelty":
                 found[name, channel] = _Signal.of(now, min(usual, NOVEL), n, rising=True)
             elif channel == "far":
-                floor = max(rate(FLOOR_FAR, 0.0, n), FLOOR_RATE)
-                found[name, channel] = _Signal.of(now, 0.0, n, rising=True, floor=floor)
+                found[name, channel] = _Signal.of(now, 0.0, n, rising=True)
             elif usual < OFF_LATTICE:
                 floor = max(rate(FLOOR_LATTICE, 0.0, n), FLOOR_RATE)
                 found[name, channel] = _Signal.of(now, usual, n, rising=True, floor=floor)
