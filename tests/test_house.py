@@ -42,6 +42,7 @@ FLOORS: list[set[str]] = [
     {"checks", "fingerprints", "infer", "shift"},
     {
         "accepting",
+        "comparing",
         "data",
         "differences",
         "elsewhere",
@@ -56,6 +57,7 @@ FLOORS: list[set[str]] = [
     {"groups", "marks", "observations", "project"},
     {"following", "lenses"},
     {"history", "replay"},
+    {"admission"},
     {
         "building",
         "doctor",

@@ -100,9 +100,10 @@ def test_data_that_fail_their_tests_are_not_learnt_from(tmp_path: Path) -> None:
     project = start(tmp_path, "weight", frame)
     project.train()
     frame.drop("kind", "rare").with_columns(pl.col("length") * 1000).write_parquet(tmp_path / "weight.parquet")
-    with pytest.raises(Refused, match="d2 fails") as refused:
+    with pytest.raises(Refused, match="length is x1000") as refused:
         project.train()
-    assert "length" in refused.value.why
+    assert "kept as d2, against d1" in refused.value.where
+    assert "length is outside" in refused.value.why
     forced = project.train(data="d2", force="known, and wanted")
     manifest = model.load(project.project.store, project.model, forced.version).manifest
     assert (manifest["data_ok"], manifest["forced"]) == (False, "known, and wanted")

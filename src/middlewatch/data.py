@@ -88,7 +88,7 @@ def snapshot(
     """
     from . import checks, tables
 
-    kept, left_out = _without(raw, schema, zone, leave_out)
+    kept, left_out = without(raw.collect(), schema, zone, leave_out)
     if not kept.height:
         raise NothingToDo("no row is left to keep", why="the table is empty, or every row of it is marked bad")
     typed = schema.typed(kept, zone=str(zone)).frame
@@ -132,6 +132,25 @@ def snapshot(
     }
     place.seal(version, manifest)
     return DataVersion(version=version, manifest=place.manifest(version), new=True)
+
+
+def trusted(store: Store, model: str, learnt_from: Sequence[str], *, but: str = "") -> str | None:
+    """The data version that others are held against: the newest that a model learnt from, else that passed its tests.
+
+    `but` is the one that is looked at now. None where there is none whose rows are still kept.
+    """
+    place = shelf(store, model)
+    there = [one for one in place.names() if one != but]
+    known = [one for one in there if one in learnt_from]
+    passed = [one for one in there if place.manifest(one)["ok"]] if not known else []
+    return next((one for one in reversed(known or passed) if has_rows(store, model, one)), None)
+
+
+def has_rows(store: Store, model: str, version: str) -> bool:
+    """Whether the rows of a data version are still kept."""
+    place = shelf(store, model)
+    first = next((one["name"] for one in place.manifest(version)["files"] if one["name"].startswith("part-")), None)
+    return first is not None and store.exists(f"{place.path(version)}/{first}")
 
 
 def load(store: Store, model: str, version: str) -> DataVersion:
@@ -179,12 +198,12 @@ def pl_row_order(columns: Sequence[str]) -> pl.Expr:
     return pl.arg_sort_by(columns, nulls_last=True, maintain_order=True)
 
 
-def _without(
-    raw: Raw, schema: Schema, zone: tzinfo, leave_out: Iterable[LeaveOut]
+def without(
+    table: pl.DataFrame, schema: Schema, zone: tzinfo, leave_out: Iterable[LeaveOut]
 ) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
+    """A table, raw or typed, without the rows that are marked bad; and how many each mark took."""
     import polars as pl
 
-    table = raw.collect()
     spans = list(leave_out)
     if not spans or schema.time is None:
         return table, []

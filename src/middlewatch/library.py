@@ -179,6 +179,15 @@ def split(table: Any, schema: Any, *, rules: Sequence[RowRule] = (), zone: str =
     return tables.like(good, table), tables.like(bad, table)
 
 
+def why(file: Any, against: Any, *, zone: str = "UTC", touched: bool = False) -> Diagnosis:
+    """What is wrong in a frame or file, against another that was right; no project is needed."""
+    from . import tables
+    from .why import diagnose_alone
+
+    raw, reference = (_raw(one, Path.cwd(), tables) for one in (file, against))
+    return diagnose_alone(raw, reference, zone=zone_of(zone), touched=touched)
+
+
 def profile(table: Any, *, zone: str = "UTC") -> Profile:
     """The profile of a frame or a file, with no project: counts, quantiles, histograms of every column."""
     return check(table, zone=zone).profile
@@ -280,10 +289,20 @@ class Handle:
         since: datetime | str | None = None,
         until: datetime | str | None = None,
         on: str | None = None,
+        file: Any = None,
+        against: str | None = None,
+        touched: bool = False,
     ) -> Diagnosis | Explained:
-        """The cause of an incident (number), of a span, or of the newest incident; for a prediction id, its story."""
-        from . import why
+        """The cause of an incident (number), of a span, or of the newest incident; for a prediction id, its story.
 
+        `file` asks about a table instead, a frame or a file, `against` a data version or another file (default: the
+        newest data version). `touched` gives the affected rows with corrected scores too, as a frame.
+        """
+        from . import tables, why
+
+        if file is not None:
+            raw = _raw(file, Path.cwd(), tables)
+            return why.diagnose_table(self.project, self.model, raw, against=against, touched=touched)
         if about is not None and (not about.isdigit() or self._is_foreign(about)):
             return why.explain_row(self.project, self.model, about, on=on)
         return why.diagnose(
@@ -293,6 +312,7 @@ class Handle:
             since=self.moment(since),
             until=self.moment(until),
             now=self.clock(),
+            touched=touched,
         )
 
     def _is_foreign(self, about: str) -> bool:

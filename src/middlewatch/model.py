@@ -84,6 +84,11 @@ def versions(store: Store, model: str) -> list[dict[str, Any]]:
     return [place.manifest(name) for name in place.names()]
 
 
+def learnt_from(store: Store, model: str) -> list[str]:
+    """Data versions that a model was made from without a known fault, in order of the models; some may be gone."""
+    return [str(one["data"]) for one in versions(store, model) if not one.get("data_faults")]
+
+
 def load(store: Store, model: str, version: str) -> ModelVersion:
     """A version by name, without its trees (`predictor` loads those). Raises NotFound, StoreError."""
     place = shelf(store, model)

@@ -18,8 +18,6 @@ from .observations import observe, predicted_columns
 if TYPE_CHECKING:
     from .project import Project
 
-WRITERS = {".parquet": "write_parquet", ".csv": "write_csv", ".feather": "write_ipc", ".jsonl": "write_ndjson"}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
@@ -63,10 +61,8 @@ def score(
     back; a file that lacks an input column is refused. Raises Refused, NothingToDo (nothing live, no rows).
     """
     started = time.perf_counter()
-    if out is not None and out.suffix not in WRITERS:
-        raise UsageError(
-            f'cannot write "{out.suffix}" files', where=str(out), fix=f"end the name in {', '.join(WRITERS)}"
-        )
+    if out is not None:
+        tables.check_writable(out)
     wanted = version or project.journal(name).live()
     if wanted is None:
         raise NothingToDo(f"no version of {name} is live", fix="middlewatch promote v1")
@@ -105,7 +101,7 @@ def score(
         )
         logged = predictions.write_batch(project.store, name, seen, now=now)
     if out is not None:
-        getattr(scored.drop("mw.scores", strict=False), WRITERS[out.suffix])(out)
+        tables.write(scored.drop("mw.scores", strict=False), out)
     return Scored(
         frame=scored,
         version=current.version,

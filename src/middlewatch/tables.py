@@ -21,7 +21,7 @@ import polars as pl
 import polars.exceptions as plx
 import polars.selectors as cs
 
-from .errors import OutOfReach, Refused, TableError, nearest
+from .errors import OutOfReach, Refused, TableError, UsageError, nearest
 
 Format = Literal["csv", "parquet", "ipc", "jsonl"]
 
@@ -210,6 +210,23 @@ def refuse_rows(wrong: pl.Series, cells: pl.Series, column: str, why: str, *, fi
         where=shown,
         fix=fix or "mend these rows, or leave them out, and import the table again",
     )
+
+
+WRITERS: Final = {".parquet": "write_parquet", ".csv": "write_csv", ".feather": "write_ipc", ".jsonl": "write_ndjson"}
+
+
+def check_writable(path: Path) -> None:
+    """Raise UsageError where the end of a file's name tells no format that we write."""
+    if path.suffix not in WRITERS:
+        raise UsageError(
+            f'cannot write "{path.suffix}" files', where=str(path), fix=f"end the name in {', '.join(WRITERS)}"
+        )
+
+
+def write(frame: pl.DataFrame, path: Path) -> None:
+    """Write a table in the format that the end of its name tells. Raises UsageError."""
+    check_writable(path)
+    getattr(frame, WRITERS[path.suffix])(path)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from . import data, gate, history, learners, metrics, model, own, retention, tables
+from . import admission, data, gate, history, learners, metrics, model, own, retention, tables
 from .encoding import Encoding, Plain
 from .errors import ConfigError, NothingToDo, Refused, UsageError
 from .predictors import OWN
@@ -125,28 +125,35 @@ def train(
 ) -> Trained:
     """Make the next model version from the configured source, another table, or a data version (`d7`).
 
-    Raises Refused where the data fail their tests (unless `force` gives a reason, which is recorded), NothingToDo
-    where too few rows are left to learn from, TableError and NotFound for a source that is not there.
+    Raises Refused where the data fail their tests or hold a certain fault that the data of the last model had not
+    (unless `force` gives a reason, which is recorded), NothingToDo where too few rows are left to learn from,
+    TableError and NotFound for a source that is not there.
     """
     started = time.perf_counter()
     schema = project.schema(name)
     code = _own_code(project, name, schema)
     snapshot = take_snapshot(project, name, source, now=now, actor=actor, progress=progress)
-    if not snapshot.ok and not force:
-        raise _failed_tests(snapshot)
     live = project.journal(name).live()
     champion = model.load(project.store, name, live) if live and model.ours(live) else None
-    usable, notes = _usable(data.frame(project.store, name, snapshot.version), schema)
+    rows = data.frame(project.store, name, snapshot.version)
+    progress("looking for faults that the data before had not")
+    faults = admission.faults(project, name, schema, snapshot, rows, champion)
+    if not force:
+        admission.refuse(snapshot, faults)
+    usable, notes = _usable(rows, schema)
+    notes += faults.notes()
     encoding, learner = _learner(project, name, schema, usable, code)
     split = _split(usable, schema, encoding, champion)
     progress(f"learning from {split.cut:,} rows, {len(encoding.names)} columns")
     grown = _grow(schema, split, encoding, learner, seed)
     notes += _own_score(code, schema, split, grown)
     gate_lines = _gate(project, name, split, grown, champion, _latency_limit(project, name, code))
+    gate_lines += faults.verdicts()
     manifest = {
         "data": snapshot.version,
         "data_sha256": snapshot.sha256,
         "data_ok": snapshot.ok,
+        "data_faults": faults.facts(),
         "forced": force,
         "threshold": project.settings(name).threshold,
         "compared_with": live if champion else None,
@@ -306,16 +313,6 @@ def take_snapshot(
         leave_out=marked,
         rules=project.rules(name),
         base=project.root,
-    )
-
-
-def _failed_tests(snapshot: data.DataVersion) -> Refused:
-    failed = [one for one in snapshot.manifest["findings"] if one["severity"] == "fail"]
-    return Refused(
-        f"nothing was trained: {snapshot.version} fails {len(failed)} data test{'s' if len(failed) != 1 else ''}",
-        where=f"{snapshot.manifest['source']}, kept as {snapshot.version}",
-        why="; ".join(one["message"] for one in failed[:3]),
-        fix=f"mend the source or the schema, or  middlewatch train --data {snapshot.version} --force 'the reason'",
     )
 
 

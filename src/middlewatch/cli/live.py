@@ -81,13 +81,70 @@ def why(
     since: Since = None,
     until: Until = None,
     on: Annotated[str | None, typer.Option("--on", metavar="V", help="Another version's answer (for an id).")] = None,
+    file: Annotated[
+        str | None, typer.Option("--file", metavar="TABLE", help="A data file, before anything learns from it.")
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="REF", help="With --file: a data version or a file that was right."),
+    ] = None,
+    affected: Annotated[
+        str | None, typer.Option("--affected", metavar="FILE", help="Write the touched rows, corrected: .csv, .parquet")
+    ] = None,
 ) -> Answer:
     """What broke, since when, what it changed, and whether rolling back helps.
 
-    middlewatch why
+    middlewatch why --file march.csv
     """
-    found = call.handle().why(about, since=since, until=until, on=on)
-    return Answer(found.to_dict(), found.lines(), 1 if found.found else 0)
+    _check_why(about, since, until, on, file, against, affected)
+    found = _why(call, about, since=since, until=until, on=on, file=file, against=against, touched=bool(affected))
+    facts, lines = found.to_dict(), found.lines()
+    if affected:
+        from pathlib import Path
+
+        from ..tables import write
+
+        write(found.touched, Path(affected))
+        facts["affected"] = {"file": affected, "rows": found.touched.height}
+        lines.insert(
+            -1, f"wrote   {found.touched.height:,} touched rows, corrected where that can be known, to {affected}"
+        )
+    return Answer(facts, lines, 1 if found.found else 0)
+
+
+def _check_why(about: str | None, since: str | None, until: str | None, on: str | None, file: str | None,
+               against: str | None, affected: str | None) -> None:  # fmt: skip
+    """Raise UsageError for options that do not go together."""
+    if file and (about or since or until or on):
+        raise UsageError("--file is about a table, the others about what was served", fix="leave one of them out")
+    if against and not file:
+        raise UsageError("--against says what a file is compared with", fix="--file march.csv --against february.csv")
+    if affected:
+        from pathlib import Path
+
+        from ..tables import check_writable
+
+        if about and not about.isdigit():
+            raise UsageError("--affected needs a cause, not one prediction", fix="leave the id out")
+        check_writable(Path(affected))
+
+
+def _why(call: Call, about: str | None, *, file: str | None, against: str | None, touched: bool, **rest: Any) -> Any:
+    """The project's answer; a file and its reference need no project."""
+    from .. import library
+    from ..errors import NotFound
+
+    try:
+        handle = call.handle()
+    except NotFound as error:
+        if call.project or not file:
+            raise
+        if not against or (against[:1] == "d" and against[1:].isdigit()):
+            raise UsageError(
+                "without a project a file needs one that was right", why=error.what, fix="--against february.csv"
+            ) from error
+        return library.why(file, against, touched=touched)
+    return handle.why(about, file=file, against=against, touched=touched, **rest)
 
 
 @verb(LIVE)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+import polars as pl
+
 from .effect import Effect
 from .history import Mask
 
@@ -17,7 +19,9 @@ ORDER: Mapping[str, int] = {"certain": 0, "likely": 1, "possible": 2}
 @dataclass(frozen=True, kw_only=True)
 class Cause:
     """What changed. `affected` marks rows of the window as it came; `since` is the event time of the first of
-    them; `from_start` says that the window begins inside the change, so it may be older."""
+    them; `from_start` says that the window begins inside the change, so it may be older. `corrected` names
+    the affected rows by `mw.row` (place in the window) and holds, where undoing gives the true values back, the
+    columns as they should be."""
 
     kind: str
     form: str
@@ -37,6 +41,7 @@ class Cause:
     rivals: tuple[str, ...] = ()
     event: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+    corrected: pl.DataFrame | None = None
 
     @property
     def column(self) -> str | None:

@@ -202,7 +202,15 @@ def _test(case: Case, whole: Case, candidate: Candidate) -> Cause | None:
         proof=candidate.proof,
         rivals=candidate.rivals,
         facts=candidate.facts,
+        corrected=_corrected(case, after, candidate),
     )
+
+
+def _corrected(case: Case, after: Case, candidate: Candidate) -> pl.DataFrame:
+    """The affected rows, and their columns as they should be where not only other values stand in."""
+    known = candidate.exact and after.rows == case.rows
+    source = after.now if known else case.now
+    return source.select("mw.row", *(candidate.columns if known else ())).filter(pl.Series(candidate.affected))
 
 
 def _detail(candidate: Candidate) -> str:

@@ -8,5 +8,6 @@ from __future__ import annotations
 from .diagnose import diagnose
 from .report import Diagnosis
 from .row import Explained, explain_row
+from .table import diagnose_alone, diagnose_table
 
-__all__ = ["Diagnosis", "Explained", "diagnose", "explain_row"]
+__all__ = ["Diagnosis", "Explained", "diagnose", "diagnose_alone", "diagnose_table", "explain_row"]

@@ -18,7 +18,8 @@ from ..fingerprints.history import wasserstein
 from ..replay import load
 from .release import Releases, releases
 from .report import Diagnosis
-from .rows import Span, span_of
+from .rows import Span, everything_of, span_of
+from .touched import of_span
 
 if TYPE_CHECKING:
     from ..project import Project
@@ -38,10 +39,12 @@ def diagnose(
     since: datetime | None = None,
     until: datetime | None = None,
     now: datetime,
+    touched: bool = False,
 ) -> Diagnosis:
     """What broke in an incident, in a span, or lately; with what was ruled out and what would have been missed.
 
-    A diagnosis of an incident is kept with it. Raises NothingToDo where nothing is logged, NotFound.
+    `touched` adds every affected row with its corrected score, as a frame. A diagnosis of an incident is kept with
+    it. Raises NothingToDo where nothing is logged, NotFound.
     """
     begun = time.perf_counter()
     span = span_of(project, name, incident=incident, since=since, until=until, now=now)
@@ -71,9 +74,16 @@ def diagnose(
         reproduce=_reproduce(span, incident),
         zone=project.zone,
         seconds=time.perf_counter() - begun,
+        touched=_touched(project, name, span, causes) if touched else None,
     )
     _keep(project, name, span, answer, now)
     return answer
+
+
+def _touched(project: Project, name: str, span: Span, causes: tuple[Cause, ...]) -> pl.DataFrame:
+    everything = span.rows if span.total == span.rows.height else everything_of(project, name, span)
+    before = next((str(one.facts["before"]) for one in causes if one.kind == "release"), "")
+    return of_span(span, everything, causes, load(project, name, before) if before else None)
 
 
 def _weighed(cause: Cause, moved: float) -> Cause:

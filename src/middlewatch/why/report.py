@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from typing import Any
 
+import polars as pl
+
 from ..fingerprints import Cause
 
 MOST_LINES = 24
@@ -15,7 +17,8 @@ MOST_LINES = 24
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
     """What broke, in the keys of `why --json`. `causes` are in order of certainty; `told` are events of the time
-    line that coincide and are not blamed; `checked` says what was looked at; `next` is the command to type."""
+    line that coincide and are not blamed; `checked` says what was looked at; `next` is the command to type.
+    `touched` are the affected rows with corrected scores, where they were asked for."""
 
     found: bool
     headline: str
@@ -30,6 +33,7 @@ class Diagnosis:
     seconds: float = 0.0
     reproduce: str = "middlewatch why"
     zone: tzinfo | None = None
+    touched: pl.DataFrame | None = field(default=None, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -77,6 +81,8 @@ def effect_words(cause: Cause) -> str:
     effect = cause.effect
     if cause.facts.get("refused"):
         return f"{effect.rows:,} requests got no prediction"
+    if not effect.matters:
+        return f"{effect.rows:,} rows; no effect on today's predictions"
     parts = []
     if effect.share_of_shift is not None:
         parts.append(f"undoing it takes back {100 * effect.share_of_shift:.0f} % of the shift")

@@ -115,6 +115,11 @@ def _read(project: Project, name: str, since: datetime, until: datetime) -> pl.D
     return found.sort("mw.time", "mw.id")
 
 
+def everything_of(project: Project, name: str, span: Span) -> pl.DataFrame:
+    """All rows of a span, not only those that are looked at, in order of event time."""
+    return _read(project, name, span.since, span.until)
+
+
 def _thinned(rows: pl.DataFrame) -> pl.DataFrame:
     if rows.height <= MOST_ROWS:
         return rows

@@ -1,0 +1,89 @@
+"""May a data version be learnt from? Its data tests, and the faults that the data of the last model had not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from . import comparing, data, gate, model
+from .errors import Refused
+from .replay import Replayer
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from .fingerprints import Cause
+    from .project import Project
+    from .schema import Schema
+
+SAID = ("kind", "form", "columns", "detail", "since")
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """What is wrong in the new rows of a data version, held `against` an earlier one; nothing without one."""
+
+    against: str = ""
+    causes: tuple[Cause, ...] = ()
+
+    @property
+    def certain(self) -> list[Cause]:
+        return [one for one in self.causes if one.confidence == "certain"]
+
+    def verdicts(self) -> list[gate.Verdict]:
+        """The gate's line: no fault is certain. None where there is nothing to hold the data against."""
+        if not self.against:
+            return []
+        told = [one.detail for one in self.certain] or [f"{one.detail} ({one.confidence})" for one in self.causes]
+        said = "; ".join(told) or f"no fault with a name against {self.against}"
+        return [gate.verdict("data_as_before", not self.certain, said)]
+
+    def notes(self) -> list[str]:
+        return [f"{one.detail} ({one.confidence}: {one.proof})" for one in self.causes]
+
+    def facts(self) -> list[dict[str, Any]]:
+        """For the manifest: the certain ones, with what they were held against."""
+        told = [one.to_dict() for one in self.certain]
+        return [{"against": self.against, **{key: one[key] for key in SAID}} for one in told]
+
+
+def faults(
+    project: Project,
+    name: str,
+    schema: Schema,
+    snapshot: data.DataVersion,
+    rows: pl.DataFrame,
+    champion: model.ModelVersion | None,
+) -> Faults:
+    """The snapshot's rows against the data that the last model learnt from, by the words of `why`."""
+    before = data.trusted(project.store, name, model.learnt_from(project.store, name), but=snapshot.version)
+    if before is None:
+        return Faults()
+    scorer = None
+    if champion is not None:
+        held = Replayer(champion, model.predictor(project.store, champion))
+        threshold = champion.threshold if champion.task == "binary" else None
+        scorer = comparing.Scorer(champion.version, held.scores, held.shown, threshold)
+    then = data.frame(project.store, name, before)
+    return Faults(before, comparing.compare(rows, then, schema, zone=str(project.zone), scorer=scorer).causes)
+
+
+def refuse(snapshot: data.DataVersion, found: Faults) -> None:
+    """Raise Refused where data tests fail, with what `why` says of it, or where a fault is certain."""
+    failed = [one for one in snapshot.manifest["findings"] if one["severity"] == "fail"]
+    certain = found.certain
+    if snapshot.ok and not certain:
+        return
+    what = f"{snapshot.version} fails {len(failed)} data test{'s' if len(failed) != 1 else ''}"
+    mend = certain[0].fix if certain else ""
+    raise Refused(
+        f"nothing was trained: {certain[0].detail if certain else what}",
+        where=f"{snapshot.manifest['source']}, kept as {snapshot.version}"
+        + (f", against {found.against}" if certain else ""),
+        why="; ".join(
+            [*(f"certain: {one.proof}" for one in certain[:1]), *(one.detail for one in certain[1:3])]
+            + [one["message"] for one in failed[:3]]
+        ),
+        fix=f"{mend or 'mend the source or the schema'}, or  "
+        f"middlewatch train --data {snapshot.version} --force 'the reason'",
+    )
