@@ -52,6 +52,16 @@ def test_row_rows_batch_and_the_package_agree_to_the_bit(task: str) -> None:
     assert np.array_equal(np.asarray([ours.row(row) for row in rows]), expected)
 
 
+@pytest.mark.parametrize("task", ["binary", "regression", "multiclass"])
+def test_contributions_add_up_to_the_raw_score(task: str) -> None:
+    booster, table = trained(task)
+    load_ = load("lightgbm", booster.model_to_string().encode(), features=FEATURES, outputs=outputs(task))
+    found = load_.contributions(table[:20])  # type: ignore[attr-defined]  # only trees have them
+    raw = booster.predict(table[:20], raw_score=True)
+    assert found.shape == ((20, 3, FEATURES + 1) if task == "multiclass" else (20, FEATURES + 1))
+    assert np.allclose(found.sum(axis=-1), raw)
+
+
 def test_threads_do_not_mix_their_rows() -> None:
     booster, table = trained("multiclass")
     ours = load("lightgbm", booster.model_to_string().encode(), features=FEATURES, outputs=3)

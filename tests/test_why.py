@@ -226,6 +226,20 @@ def test_with_little_history_there_are_only_facts(tmp_path: Path) -> None:
     assert any("16 are needed" in one for one in found.not_seen)
 
 
+def test_a_window_of_two_hours_is_held_against_the_same_hours_and_their_neighbours(shop: mw.Handle) -> None:
+    night(shop, (pl.col("amount") * 100).round(2))
+    found = diagnose(
+        shop.project, shop.model, since=NIGHT + timedelta(hours=9), until=NIGHT + timedelta(hours=17), now=NOW
+    )
+    assert found.checked["past_days"] >= 16
+    assert found.causes[0].column == "amount"
+    narrow = diagnose(
+        shop.project, shop.model, since=NIGHT + timedelta(hours=9), until=NIGHT + timedelta(hours=11), now=NOW
+    )
+    assert narrow.checked["past_days"] >= 16
+    assert any("stand in for 2" in one for one in narrow.not_seen)
+
+
 def test_one_prediction_tells_its_story(shop: mw.Handle) -> None:
     night(
         shop,
@@ -244,6 +258,14 @@ def test_one_prediction_tells_its_story(shop: mw.Handle) -> None:
     assert facts["replayed"] == facts["score"]
     assert facts["on"] == "v1"
     assert any("UNUSUAL" in line for line in story.lines())
+    assert facts["inputs"][0]["contribution"] is not None
+    with pytest.raises(UsageError, match="predictions begin with"):
+        shop.why(odd[:12])
+    shop.score(orders(0, 1).drop("bad").head(1), log=True)
+    alone = shop.predictions()["mw.id"][-1]
+    assert shop.why(alone[:16]).to_dict()["id"] == alone
+    with pytest.raises(UsageError, match="too short"):
+        shop.why(odd[:3])
     assert shop.why(odd, on="v2").to_dict()["on"] is None, "its own version is no other one"
     with pytest.raises(UsageError):
         shop.why("not-an-id")

@@ -30,6 +30,7 @@ __all__ = ["OWN", "Predictor", "load", "trees_sha256"]
 OWN = "own"
 """The kind of a model that code of the project's own made (see `own`)."""
 _NORMAL = 0  # C_API_PREDICT_NORMAL: probabilities and values, not raw scores
+_CONTRIBUTIONS = 3  # C_API_PREDICT_CONTRIB
 _FLOAT64 = 1  # C_API_DTYPE_FLOAT64
 _QUIET = "num_threads={threads} verbosity=-1"
 
@@ -197,18 +198,33 @@ class _LightGBM:
             self._matrix(table.ctypes.data, result.ctypes.data, len(table), threads=threads)
         return result[:, 0] if self.outputs == 1 else result
 
-    def _matrix(self, inputs: int, output: int, rows: int, *, threads: int) -> None:
+    def contributions(self, table: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What each feature adds to a row's raw score (log odds, or the value), and last what all rows start from.
+
+        Shape (n, features + 1), or (n, outputs, features + 1); the sum over a row is its raw score. Shapley values of
+        the trees (Lundberg, Erion and Lee 2018), as LightGBM gives them.
+        """
+        import numpy as np
+
+        table = np.ascontiguousarray(table, dtype=np.float64)
+        result = np.empty((len(table), self.outputs, self.features + 1))
+        if len(table):
+            self._matrix(table.ctypes.data, result.ctypes.data, len(table), threads=1, wanted=_CONTRIBUTIONS)
+        return result[:, 0] if self.outputs == 1 else result
+
+    def _matrix(self, inputs: int, output: int, rows: int, *, threads: int, wanted: int = _NORMAL) -> None:
         """Score `rows` row-major rows at one address into another."""
         length = ctypes.c_int64()
         self._check(
             self._long.LGBM_BoosterPredictForMat(
                 self._handle, ctypes.c_void_p(inputs), _FLOAT64, ctypes.c_int32(rows), ctypes.c_int32(self.features),
-                1, _NORMAL, 0, -1, ctypes.c_char_p(_QUIET.format(threads=threads).encode()),
+                1, wanted, 0, -1, ctypes.c_char_p(_QUIET.format(threads=threads).encode()),
                 ctypes.byref(length), ctypes.c_void_p(output),
             )
         )  # fmt: skip
-        if length.value != rows * self.outputs:
-            raise Refused(f"LightGBM gave {length.value} numbers for {rows} rows of {self.outputs} outputs")
+        each = self.outputs * (self.features + 1 if wanted == _CONTRIBUTIONS else 1)
+        if length.value != rows * each:
+            raise Refused(f"LightGBM gave {length.value} numbers for {rows} rows of {each}")
 
 
 def _free(library: ctypes.CDLL, handle: ctypes.c_void_p, configs: list[ctypes.c_void_p]) -> None:

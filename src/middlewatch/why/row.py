@@ -23,12 +23,15 @@ REFERENCE_DAYS = 14
 REFERENCE_ROWS = 200
 """Past rows whose values stand in for each input in turn."""
 SHOWN = 12
+ID_LENGTH = 20
+LEAST_PREFIX = 7
+"""Letters from which the beginning of an id is taken for one: a second of the clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explained:
     """One prediction. `inputs` in order of what they did to the score: column, value, usual, unusual, moved (the
-    score less its mean with usual values of the column)."""
+    score less its mean with usual values of the column), contribution (what the trees say it adds to the raw score)."""
 
     found: bool
     id: str
@@ -72,6 +75,8 @@ class Explained:
         if self.replayed is not None and self.replayed != self.score:
             said.append(f"WARN    {self.version} answers {self.replayed:.6g} to the same inputs now")
         width = max((len(one["column"]) for one in self.inputs), default=0)
+        if any(one["moved"] is not None for one in self.inputs):
+            said.append(f"  {'input':{width}}  {'value':>12}  {'moved by':>8}  against its usual values")
         for one in self.inputs[:SHOWN]:
             moved = f"{one['moved']:+.3f}" if one["moved"] is not None else ""
             value = "null" if one["value"] is None else one["value"]
@@ -107,8 +112,15 @@ def explain_row(project: Project, name: str, ident: str, *, on: str | None = Non
     kinds = {one.name: one.kind for one in schema.features if one.name in rows.columns}
     reference = _reference(project, name, kinds)
     moved = _moved(mine, rows, reference, list(kinds)) if mine is not None else {}
+    added = _contributions(mine, rows) if mine is not None else {}
     inputs = [
-        {"column": c, "value": rows[c][0], "moved": moved.get(c), **_usual(reference, c, kind, rows[c][0])}
+        {
+            "column": c,
+            "value": rows[c][0],
+            "moved": moved.get(c),
+            "contribution": added.get(c),
+            **_usual(reference, c, kind, rows[c][0]),
+        }
         for c, kind in kinds.items()
     ]
     inputs.sort(key=lambda one: -abs(one["moved"] or 0.0))
@@ -116,7 +128,7 @@ def explain_row(project: Project, name: str, ident: str, *, on: str | None = Non
     theirs = _loaded(project, name, other, notes) if other and other != version else None
     return Explained(
         found=False,
-        id=ident,
+        id=str(rows["mw.id"][0]),
         version=version,
         score=float(rows["mw.score"][0]),
         inputs=tuple(inputs),
@@ -130,21 +142,29 @@ def explain_row(project: Project, name: str, ident: str, *, on: str | None = Non
 
 
 def _found(project: Project, name: str, ident: str) -> pl.DataFrame:
-    """The row of an id, looked for where ours says it is; that of another service's id may be anywhere."""
+    """The row of an id or of its unique beginning, looked for where ours says it is; that of another service's id may
+    be anywhere. Raises UsageError where several begin so."""
     store, spool = project.store, project.spool(name)
-    wanted = pl.col("mw.id") == ident
     live = project.journal(name).live()
+    begins = pl.col("mw.id").str.starts_with(ident)
     try:
-        moment = ids.received_of(ident)
+        # An id is as good as a moment: where it is cut short, the moment is a stretch of time.
+        full = len(ident) >= ID_LENGTH
+        first, last = (ids.received_of(ident[:ID_LENGTH].ljust(ID_LENGTH, one)) for one in "0z")
+        if len(ident) < LEAST_PREFIX:
+            raise UsageError(f'"{ident}" is too short for the beginning of an id', fix="middlewatch tail shows some")
     except UsageError:
         if live is None or model.ours(live):
             raise
-    else:
-        since, until = moment - timedelta(seconds=1), moment + timedelta(seconds=1)
-        rows = predictions.read(store, spool, name, since=since, until=until, by="received").filter(wanted)
-        if rows.height or live is None or model.ours(live):
-            return rows
-    return predictions.scan(store, spool, name).filter(wanted).collect()
+        return predictions.scan(store, spool, name).filter(pl.col("mw.id") == ident).collect()
+    since, until = first - timedelta(seconds=1), last + timedelta(seconds=1)
+    rows = predictions.read(store, spool, name, since=since, until=until, by="received").filter(begins)
+    if rows.height > 1 and not full:
+        some = ", ".join(rows["mw.id"].head(4))
+        raise UsageError(f"{rows.height:,} predictions begin with {ident}", fix=f"type more of it: {some}")
+    if not rows.height and live is not None and not model.ours(live):
+        return predictions.scan(store, spool, name).filter(pl.col("mw.id") == ident).collect()
+    return rows
 
 
 def _loaded(project: Project, name: str, version: str, notes: list[str]) -> Replayer | None:
@@ -178,6 +198,20 @@ def _moved(mine: Replayer, row: pl.DataFrame, reference: pl.DataFrame, columns: 
     scores = mine.shown(batch).reshape(len(columns), drawn.height).mean(axis=1)
     score = float(mine.shown(base)[0])
     return {c: score - float(mean) for c, mean in zip(columns, scores, strict=True)}
+
+
+def _contributions(mine: Replayer, row: pl.DataFrame) -> dict[str, float]:
+    """What the trees say each input adds to the raw score (log odds, or the value); of several classes the likeliest.
+
+    Empty where the model is no LightGBM.
+    """
+    ask = getattr(mine.predictor, "contributions", None)
+    if ask is None:
+        return {}
+    found = ask(mine.version.encoding.encode(row))[0]
+    if found.ndim == 2:
+        found = found[int(np.argmax(mine.scores(row)[0]))]
+    return {name: float(one) for name, one in zip(mine.version.encoding.names, found[:-1], strict=True)}
 
 
 def _usual(reference: pl.DataFrame, column: str, kind: str, value: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import polars as pl
 
 from .. import model, predictions
 from ..errors import MiddlewatchError, NothingToDo
+from ..fingerprints import thresholds
 from ..replay import Replayer, load
 from ..times import day_bounds, day_of
 
@@ -69,7 +70,7 @@ def span_of(
         since = until - timedelta(days=1) if until else None
     if since is None or until is None:
         raise NothingToDo("nothing is logged yet", fix="send requests to middlewatch serve, or middlewatch score --log")
-    rows = _read(project, name, since, until)
+    rows, total = _read(project, name, since, until, MOST_ROWS)
     refused = predictions.read_refused(
         project.store, project.spool(name), name, since=since - timedelta(days=1), until=None
     ).filter(pl.coalesce("mw.time", "mw.received").is_between(since, until, closed="left"))
@@ -80,7 +81,7 @@ def span_of(
     version = _version(project, name, rows)
     schema = _schema(project, name, version)
     kinds = {c.name: c.kind for c in schema.features if c.name in rows.columns or not rows.height}
-    span = Span(since, until, about, _thinned(rows), rows.height, refused, version, kinds)
+    span = Span(since, until, about, rows, total, refused, version, kinds)
     return _with_past(project, name, span)
 
 
@@ -101,30 +102,38 @@ def _moment(text: str) -> datetime | None:
 def _newest(project: Project, name: str, now: datetime) -> datetime | None:
     """Just after the newest event, or now where the newest lies ahead of the clock: what is replayed or imported
     history lives in its own time."""
-    seen = predictions.read(
-        project.store, project.spool(name), name, since=None, until=None, by="received", columns=["mw.time"]
-    )
+    store, spool = project.store, project.spool(name)
+    # A file's name says the hour of its newest event: only the newest ones are opened.
+    last = max((one.last for one in predictions.files(store, name)), default=None)
+    since = None if last is None or last.year > 9000 else last - timedelta(hours=1)
+    seen = predictions.scan(store, spool, name, since=since, by="time", columns=["mw.time"]).collect()
     newest = seen["mw.time"].max() if seen.height else None
     if not isinstance(newest, datetime):
         return now
     return newest + timedelta(microseconds=1)
 
 
-def _read(project: Project, name: str, since: datetime, until: datetime) -> pl.DataFrame:
-    found = predictions.read(project.store, project.spool(name), name, since=since, until=until, by="time")
-    return found.sort("mw.time", "mw.id")
+def _read(project: Project, name: str, since: datetime, until: datetime, most: int | None) -> tuple[pl.DataFrame, int]:
+    """Rows of [since, until) in order of event time, evenly drawn where there are over `most`, and how many there are.
+
+    Of a million rows only times and ids are read; then the rows that were drawn, without the raw requests.
+    """
+    store, spool = project.store, project.spool(name)
+    logged = predictions.scan(store, spool, name, since=since, until=until, by="time")
+    wanted = logged.drop("mw.raw", strict=False)
+    seen = logged.select("mw.time", "mw.id").collect()
+    total = seen.height
+    if most is not None and total > most:
+        step = total / most
+        order = seen["mw.time"].arg_sort()
+        drawn = seen["mw.id"].gather(order.gather([int(k * step) for k in range(most)]))
+        wanted = wanted.filter(pl.col("mw.id").is_in(drawn.implode()))
+    return wanted.collect().sort("mw.time", "mw.id"), total
 
 
 def everything_of(project: Project, name: str, span: Span) -> pl.DataFrame:
     """All rows of a span, not only those that are looked at, in order of event time."""
-    return _read(project, name, span.since, span.until)
-
-
-def _thinned(rows: pl.DataFrame) -> pl.DataFrame:
-    if rows.height <= MOST_ROWS:
-        return rows
-    step = rows.height / MOST_ROWS
-    return rows[[int(k * step) for k in range(MOST_ROWS)]]
+    return _read(project, name, span.since, span.until, None)[0]
 
 
 def _version(project: Project, name: str, rows: pl.DataFrame) -> str:
@@ -152,15 +161,9 @@ def _with_past(project: Project, name: str, span: Span) -> Span:
     else:
         notes.append("not our model: its answers are not replayed, effects are unknown")
     days, left_out = _days(project, name, span)
-    hours = _hours(span, project)
-    local = pl.col("mw.time").dt.convert_time_zone(str(project.zone)).dt.hour()
-    answered = []
-    for day in days:
-        sample = day.sample
-        if sample.height:
-            kept = sample.filter(local.is_in(hours)).sort("mw.time", "mw.id")
-            if kept.height >= LEAST_ROWS and set(span.kinds) <= set(kept.columns):
-                answered.append(kept)
+    samples = [one for day in days if (one := day.sample).height and set(span.kinds) <= set(one.columns)]
+    answered, said = _same_hours(samples, _hours(span, project), project)
+    notes += said
     logged = [day for day in days if day.source == "log"]
     versions: Counter[str] = Counter()
     for day in logged:
@@ -183,6 +186,31 @@ def _with_past(project: Project, name: str, span: Span) -> Span:
         replayer=replayer,
         notes=notes,
     )
+
+
+def _same_hours(
+    samples: Sequence[pl.DataFrame], hours: list[int], project: Project
+) -> tuple[list[pl.DataFrame], list[str]]:
+    """Rows of past days at some clock hours, days with too few left out; neighbouring hours join in where else
+    history would be too thin to say what is usual. And that in words."""
+    local = pl.col("mw.time").dt.convert_time_zone(str(project.zone)).dt.hour()
+    clock = [one.select(local.alias("hour")).to_series() for one in samples]
+    wanted = set(hours)
+
+    def enough() -> list[int]:
+        return [k for k, one in enumerate(clock) if int(one.is_in(list(wanted)).sum()) >= LEAST_ROWS]
+
+    kept = enough()
+    while len(kept) < thresholds.MIN_PAST and len(wanted) < 24 and len(samples) >= thresholds.MIN_PAST:
+        wanted |= {(hour + step) % 24 for hour in wanted for step in (-1, 1)}
+        kept = enough()
+    said = []
+    if len(wanted) > len(set(hours)):
+        said.append(
+            f"past days are thin at these hours: {len(wanted)} hours of the clock stand in for {len(set(hours))}"
+        )
+    rows = [samples[k].filter(clock[k].is_in(list(wanted))).sort("mw.time", "mw.id") for k in kept]
+    return rows, said
 
 
 def _days(project: Project, name: str, span: Span) -> tuple[list[WindowDay], int]:
