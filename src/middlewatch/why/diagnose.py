@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+import middlewatch.why.outcomes as outcomes
+
 from .. import model, notes
 from ..errors import MiddlewatchError
 from ..fingerprints import Case, Cause, History, Search, refusals, search, thresholds
@@ -23,6 +25,7 @@ from .touched import of_span
 
 if TYPE_CHECKING:
     from ..project import Project
+    from ..schema import Schema
 
 ACTOR = "why"
 EVENT_REACH = timedelta(hours=24)
@@ -53,12 +56,14 @@ def diagnose(
     found += released.causes
     looked = _fingerprints(span, blamed=bool(released.causes))
     found += looked.causes
+    known = outcomes.look(project, name, span, _schema(project, name, span), blamed=bool(found))
+    found += known.causes
     own = set(span.incident.columns) if span.incident is not None else set()
     found = [_weighed(one, looked.moved) for one in found]
     # Of equally sure causes, that of what alarmed comes first.
     found.sort(key=lambda one: (ORDER[one.confidence], not own & set(one.columns)))
-    told = [*released.told, *_events(project, span)]
-    causes = tuple(_joined(project, span, one) for one in found[:3])
+    told = [*released.told, *known.told, *_events(project, span)]
+    causes = tuple(_told(_joined(project, span, one), span) for one in found[:3])
     rollback, helps = _rollback(project, name, span, causes)
     answer = Diagnosis(
         found=bool(causes),
@@ -67,8 +72,8 @@ def diagnose(
         harmless=looked.harmless,
         ruled_out=tuple(_ruled_out(span, released, looked, causes)),
         not_seen=tuple(_not_seen(span, looked)),
-        told=tuple(told),
-        checked=_checked(span, looked),
+        told=tuple(one for one in told if not any(_says(cause, one) for cause in causes)),
+        checked={**_checked(span, looked), **known.facts},
         rollback=rollback,
         next=_next(span, causes, rollback, helps),
         reproduce=_reproduce(span, incident),
@@ -78,6 +83,10 @@ def diagnose(
     )
     _keep(project, name, span, answer, now)
     return answer
+
+
+def _schema(project: Project, name: str, span: Span) -> Schema:
+    return span.replayer.version.schema if span.replayer is not None else project.schema(name)
 
 
 def _touched(project: Project, name: str, span: Span, causes: tuple[Cause, ...]) -> pl.DataFrame:
@@ -131,6 +140,21 @@ def _joined(project: Project, span: Span, cause: Cause) -> Cause:
     )
 
 
+def _says(cause: Cause, line: str) -> bool:
+    """Whether a cause names the new caller of a line already."""
+    return cause.slice is not None and line.startswith(f"caller {cause.slice[1]}, never seen before")
+
+
+def _told(cause: Cause, span: Span) -> Cause:
+    """The onset as far as it is known, and whom to tell: the day before is among what is usual, so it was clean."""
+    newest = span.past[-1]["mw.time"].max() if span.past else None
+    clean = isinstance(newest, datetime) and newest >= span.since - timedelta(hours=1)
+    fix = cause.fix
+    if cause.slice is not None and cause.slice[0] == "mw.caller" and fix and cause.kind != "release":
+        fix = f"tell {cause.slice[1]}: {fix}"
+    return replace(cause, from_start=cause.from_start and not clean, fix=fix)
+
+
 def _callers(span: Span, cause: Cause) -> set[str]:
     """Who sent the affected rows."""
     if cause.slice is not None and cause.slice[0] == "mw.caller":
@@ -141,9 +165,14 @@ def _callers(span: Span, cause: Cause) -> set[str]:
 
 
 def _events(project: Project, span: Span) -> list[str]:
-    """Notes of the span and the day before."""
+    """Callers that were never seen before, and notes of the span and the day before."""
+    said = []
+    if span.past_callers and span.rows.height:
+        first = span.rows.group_by("mw.caller", maintain_order=True).agg(pl.col("mw.time").min(), pl.len()).drop_nulls()
+        new = [one for one in first.iter_rows() if one[0] not in span.past_callers and one[2] >= thresholds.RATE_ROWS]
+        said += [f"caller {who}, never seen before, since {at:%Y-%m-%d %H:%M}Z" for who, at, _ in new[:2]]
     found = notes.all(project.store, since=span.since - EVENT_REACH, until=span.until)
-    return [f'note {one.at[:16]}Z: "{one.text[:80]}"' for one in found[-3:]]
+    return [*said, *(f'note {one.at[:16]}Z: "{one.text[:80]}"' for one in found[-3:])]
 
 
 def _headline(span: Span, causes: tuple[Cause, ...], project: Project) -> str:

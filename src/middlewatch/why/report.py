@@ -55,7 +55,7 @@ class Diagnosis:
         said = [self.headline]
         for cause in self.causes:
             said += self._cause(cause)
-        said += [f"TOLD    {one}" for one in self.told[:2]]
+        said += [f"TOLD    {one}" for one in self.told[:3]]
         said += [f"NOTE    {one.detail}: no effect on predictions" for one in self.harmless[:2]]
         if self.ruled_out:
             said.append(f"NOT     {', '.join(self.ruled_out)}")

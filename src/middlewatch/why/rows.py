@@ -60,7 +60,7 @@ def span_of(
     """The span of an incident, of [since, until), or where nothing is said of the newest open incident, else the
     last day of the log. Raises NothingToDo where nothing is logged there, NotFound for an incident that is none."""
     about = _incident(project, name, incident, since, until)
-    newest = _newest(project, name, now)
+    newest = newest_event(project, name, now)
     if about is not None and about.since:
         since, until = since or _moment(about.since), until or _moment(about.until or "") or newest
     elif since is not None:
@@ -99,7 +99,7 @@ def _moment(text: str) -> datetime | None:
     return datetime.fromisoformat(text).astimezone(UTC) if text else None
 
 
-def _newest(project: Project, name: str, now: datetime) -> datetime | None:
+def newest_event(project: Project, name: str, now: datetime) -> datetime | None:
     """Just after the newest event, or now where the newest lies ahead of the clock: what is replayed or imported
     history lives in its own time."""
     store, spool = project.store, project.spool(name)
