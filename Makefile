@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint format lock clean bench-data bench-limits bench-serve bench-drift bench-quality bench-cost bench-fast bench-years
+.PHONY: demo test lint format lock clean bench-data bench-limits bench-serve bench-drift bench-quality bench-cost bench-fast bench-years bench-why
 
 demo: $(READY)
 	$(BIN)/middlewatch demo

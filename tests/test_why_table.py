@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from datetime import timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,9 @@ import polars as pl
 import pytest
 
 import middlewatch as mw
-from middlewatch import library, model
+from middlewatch import model, tables
 from middlewatch.errors import Refused, UsageError
-from middlewatch.why import Diagnosis
+from middlewatch.why import Diagnosis, diagnose_alone
 from test_cli import Run, run  # noqa: F401  # the fixture
 from test_why import (
     CALM_DAYS,
@@ -97,8 +97,8 @@ def test_a_file_and_one_that_was_right_need_no_project(
     assert mended.height == 1_200
     assert gap(mended, "amount", "amount.corrected") < 1e-6
     assert run("why", "--file", "wrong.csv").code == 2
-    frame = library.why(orders(TRAINED_DAYS, 10), orders(0, TRAINED_DAYS))
-    assert not frame.found
+    frames = (tables.from_frame(one) for one in (orders(TRAINED_DAYS, 10), orders(0, TRAINED_DAYS)))
+    assert not diagnose_alone(*frames, zone=UTC).found
 
 
 def test_options_that_do_not_go_together_are_told(run: Run, tmp_path: Path) -> None:  # noqa: F811

@@ -179,15 +179,6 @@ def split(table: Any, schema: Any, *, rules: Sequence[RowRule] = (), zone: str =
     return tables.like(good, table), tables.like(bad, table)
 
 
-def why(file: Any, against: Any, *, zone: str = "UTC", touched: bool = False) -> Diagnosis:
-    """What is wrong in a frame or file, against another that was right; no project is needed."""
-    from . import tables
-    from .why import diagnose_alone
-
-    raw, reference = (_raw(one, Path.cwd(), tables) for one in (file, against))
-    return diagnose_alone(raw, reference, zone=zone_of(zone), touched=touched)
-
-
 def profile(table: Any, *, zone: str = "UTC") -> Profile:
     """The profile of a frame or a file, with no project: counts, quantiles, histograms of every column."""
     return check(table, zone=zone).profile

@@ -131,7 +131,6 @@ def _check_why(about: str | None, since: str | None, until: str | None, on: str 
 
 def _why(call: Call, about: str | None, *, file: str | None, against: str | None, touched: bool, **rest: Any) -> Any:
     """The project's answer; a file and its reference need no project."""
-    from .. import library
     from ..errors import NotFound
 
     try:
@@ -143,7 +142,14 @@ def _why(call: Call, about: str | None, *, file: str | None, against: str | None
             raise UsageError(
                 "without a project a file needs one that was right", why=error.what, fix="--against february.csv"
             ) from error
-        return library.why(file, against, touched=touched)
+        from pathlib import Path
+
+        from .. import tables
+        from ..times import zone_of
+        from ..why import diagnose_alone
+
+        raw, reference = (tables.scan(one, base=Path.cwd()) for one in (file, against))
+        return diagnose_alone(raw, reference, zone=zone_of("UTC"), touched=touched)
     return handle.why(about, file=file, against=against, touched=touched, **rest)
 
 

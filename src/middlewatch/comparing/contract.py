@@ -57,7 +57,7 @@ def _alike(column: Column, values: pl.Series, history: History | None) -> bool:
         known = cast[np.isfinite(cast)]
         past = history.number(column.name)
         # A few flags look alike in any table.
-        if len(known) < limits.MIN_ROWS or len(past.lattice) < limits.LATTICE_DISTINCT:
+        if len(known) < limits.MIN_ROWS or len(np.unique(past.pooled)) < limits.LATTICE_DISTINCT:
             return False
         return past.shape(known) / past.worst_shape <= limits.INSIDE
     words = values.cast(pl.String, strict=False).drop_nulls().to_list()
