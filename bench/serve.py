@@ -136,6 +136,7 @@ def prepare(folder: Path, *, durability: str) -> Project:
         '[models.delay]\nsource = "none.parquet"\ntarget = "late"\ntask = "binary"\n'
         f'\n[serve]\ndurability = "{durability}"\n'
     )
+    (folder / "delay.schema.toml").write_text(schema().to_toml())
     project = Project.open(folder)
     frame = rows(8_000, seed=0)
     encoding = Encoding.of(schema(), frame)
@@ -221,9 +222,11 @@ class Contender:
             return False
 
     def processes(self) -> list[int]:
-        """The server and what it has started."""
+        """The process that answers; of a peer, which may answer from another, all that it has started."""
         if self.process is None:
             return []
+        if not self.wanted:
+            return [self.process.pid]
         found, parents = [self.process.pid], {}
         for path in Path("/proc").glob("[0-9]*/stat"):
             with suppress(OSError):

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from middlewatch import predictions
+from middlewatch import notes, predictions
 from middlewatch.errors import ConfigError, UsageError
 from middlewatch.project import Project
 from middlewatch.schema import Column, Schema
@@ -316,6 +316,8 @@ def test_a_version_that_does_not_load_leaves_the_old_one_serving(tmp_path: Path)
         assert client.predict(row)["version"] == "v1"
         assert 'middlewatch_load_failures_total{model="delay"} 1' in client.ask("GET", "/metrics")[1]["text"]
         assert "does not load" in server.log()
+        (note,) = notes.all(project.store)
+        assert note.text.startswith(f"{spoilt} of delay is live and does not load; v1 still answers: ")
         promote(project, "delay", fine)
         wait_until(lambda: client.predict(row)["version"] == fine)
         assert "problem" not in client.ask("GET", "/readyz")[1]["models"]["delay"]
@@ -391,8 +393,6 @@ def test_keys_are_needed_beyond_this_machine(tmp_path: Path) -> None:
 
 
 def test_events_are_notes_on_the_time_line(tmp_path: Path) -> None:
-    from middlewatch import notes
-
     project = ready(tmp_path, {"delay": "binary"})
     with serving(tmp_path) as (_, client):
         status, facts, _ = client.ask(

@@ -14,9 +14,10 @@ import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from .. import model as models
+from .. import notes
 from ..config import secret
 from ..errors import MiddlewatchError, OutOfReach, Refused, StoreError
 from ..project import Project
@@ -30,6 +31,7 @@ __all__ = ["Live", "Standing"]
 
 POLL = 0.5
 _RETRY = 5.0
+_SAID_ONCE = timedelta(hours=1)
 PRIVATE_KEY = "env:MIDDLEWATCH_PRIVATE_KEY"
 
 
@@ -150,6 +152,18 @@ class Live:
         standing.problem, standing.retry_at = problem, float("inf")
         self.metrics.add("middlewatch_load_failures_total", model=name)
         print(f"middlewatch: {name} {standing.wanted} does not load:\n{problem}", file=sys.stderr, flush=True)
+        serving = self.scorers.get(name)
+        still = f"; {serving.version} still answers" if serving else ", and nothing answers"
+        self._note(f"{standing.wanted} of {name} is live and does not load{still}: {problem.partition(chr(10))[0]}")
+
+    def _note(self, text: str) -> None:
+        """Say it on the time line, where people and `why` look; once, whichever worker is first."""
+        now = _clock()
+        try:
+            if all(one.text != text for one in notes.all(self.project.store, since=now - _SAID_ONCE)):
+                notes.add(self.project.store, text, source="server", at=now, now=now, actor="server")
+        except MiddlewatchError:
+            pass  # the store is out of reach: /readyz says so
 
     def _build(self, name: str, version: str) -> Scorer:
         if not models.ours(version):
