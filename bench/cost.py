@@ -149,11 +149,27 @@ def command(project: Project, *words: str) -> tuple[float, float, float]:
         [sys.executable, "-m", "middlewatch", *words, "--project", str(project.root), "--json"],
         stdout=subprocess.DEVNULL,
     )
-    _, code, used = os.wait4(done.pid, 0)
+    peak, code = 0.0, 0
+    while True:
+        # Of the process itself: what wait4 reports begins with the size of who started it.
+        peak = max(peak, _peak(done.pid))
+        ended, code, used = os.wait4(done.pid, os.WNOHANG)
+        if ended:
+            break
+        time.sleep(0.02)
     done.returncode = os.waitstatus_to_exitcode(code)
     if done.returncode not in (0, 1):
         raise SystemExit(f"middlewatch {' '.join(words)} ended with {done.returncode}")
-    return used.ru_utime + used.ru_stime, time.perf_counter() - started, used.ru_maxrss / 1024
+    return used.ru_utime + used.ru_stime, time.perf_counter() - started, peak
+
+
+def _peak(pid: int) -> float:
+    """MB that a process has held at most so far; 0 where it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0.0
+    return next((int(one.split()[1]) / 1024 for one in lines if one.startswith("VmHWM")), 0.0)
 
 
 def folder_mb(project: Project, *ends: str) -> float:
