@@ -120,6 +120,18 @@ def test_an_idea_names_its_kind(name: str) -> None:
     assert (cause.column, cause.kind, cause.form) == (column, kind, form), cause.detail
 
 
+def test_a_feed_that_stands_still_is_not_called_rounded() -> None:
+    values = pl.Series(np.random.default_rng(5).choice([60.0, 80.0, 100.0], ROWS))
+    cause = first(lambda rows: rows.with_columns(values.alias("area")))
+    assert (cause.column, cause.form) == ("area", "stale")
+
+
+def test_a_value_written_over_others_is_not_called_an_exchange() -> None:
+    named = look(mapped("style", pl.lit("villa"), 0.6)).causes
+    assert named[0].column == "style"
+    assert "permuted" not in {one.form for one in named}
+
+
 def test_a_grid_proves_a_factor_and_prints_its_inverse() -> None:
     cause = first(FAULTS["a small factor on money, seen by its digits"][0])
     assert cause.confidence == "certain"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import partial
+from itertools import combinations
 
 import numpy as np
 
@@ -290,10 +291,30 @@ def _permuted(case: Case, column: str, past: CategoryPast, values: np.ndarray) -
         mapping = _assign(past, frequent, everything, fit, values[rows], int(rows.sum()))
         moved = {came: was for came, was in mapping.items() if came != was}
         if len(moved) >= 2 and _closed(moved) and len(mapping) >= 0.7 * len(frequent):
-            found = _permutation(case, column, values, moved)
+            found = _permutation(case, column, values, _best_told(case, column, past, values, rows, moved))
+            moved = dict(found.facts["mapping"])  # type: ignore[call-overload]
             if set(moved) <= set(values[found.affected]):  # else a value is gone: lost, not exchanged
                 yield found
             return
+
+
+def _best_told(
+    case: Case, column: str, past: CategoryPast, values: np.ndarray, rows: Mask, moved: dict[str, str]
+) -> dict[str, str]:
+    """The whole exchange, or that pair of it for which the rows speak more: names are matched one after the other."""
+    names = list(moved)[:6]
+    pairs = [{a: b, b: a} for a, b in combinations(names, 2)] if len(moved) > 2 else []
+    likelihood = _likelihood(case, column, past) + np.log(past.shares.mean(axis=0) + 1e-4)
+    index = {name: k for k, name in enumerate(past.names)}
+
+    def gain(option: dict[str, str]) -> float:
+        told = np.zeros(len(values))
+        for came, was in option.items():
+            mine = rows & (values == came)
+            told[mine] = likelihood[mine, index[was]] - likelihood[mine, index[came]]
+        return float(np.cumsum(np.clip(told, -limits.CLIP, limits.CLIP)[::-1]).max())  # from its best onset on
+
+    return max([moved, *pairs], key=gain)
 
 
 def _closed(moved: dict[str, str]) -> bool:
@@ -315,12 +336,15 @@ def _permutation(case: Case, column: str, values: np.ndarray, moved: dict[str, s
     affected = rows & place.mask
     shown = ", ".join(f'"{came}" means "{was}"' for came, was in list(moved.items())[:3])
     # Shares alone wander; what stands beside the values in their rows does not.
-    company = float((likelihood[at, there] - likelihood[at, here])[affected].mean()) if affected.any() else 0.0
-    told = company >= max(_worst_company(case, column, past, moved), 0.0) + limits.GAIN
+    gained = likelihood[at, there] - likelihood[at, here]
+    company = float(gained[affected].mean()) if affected.any() else 0.0
+    least = min((float(gained[affected & (values == came)].mean()) for came in set(values[affected])), default=0.0)
+    # Each name's rows must speak for the exchange: a value written over others' rows leaves those others as they were.
+    told = least > 0 and company >= max(_worst_company(case, column, past, moved), 0.0) + limits.GAIN
     gain = float(evidence[affected].mean()) if told else 0.0
     there = values[place.mask]
     alone = past.shape(list(there)) > limits.STANDS * past.worst_shape and not _one_grew(past, there)
-    if not told and company > -limits.GAIN and alone:
+    if not told and least > -limits.GAIN and alone:
         # Each share is another's, far beyond what shares ever did: chance does not bring that about.
         gain = float(evidence[affected].mean())
 

@@ -59,6 +59,8 @@ def _rounded(case: Case, column: str) -> Iterator[Candidate]:
         if shift > limits.BEYOND * worst + grid:
             return  # the values themselves went elsewhere: not only rounded
         affected = place.mask & known
+        if not _all_steps(values[affected], past, grid):
+            return  # steps that the past would fill stand empty: values are missing, not only their digits
         cut = _cut_off(values[affected], past, grid)
         how = "is cut off to" if cut else "comes in"
         yield Candidate(
@@ -77,6 +79,15 @@ def _rounded(case: Case, column: str) -> Iterator[Candidate]:
             facts={"step": grid},
         )
         return
+
+
+def _all_steps(values: Floats, past: NumberPast, step: float) -> bool:
+    """Does every step on which past values would lie in some number hold values, but for a quarter of them?"""
+    near, counts = np.unique(np.round(past.pooled / step), return_counts=True)
+    expected = near[counts * (len(values) / max(len(past.pooled), 1)) >= limits.RATE_ROWS]
+    come = np.unique(np.round(values / step))
+    beside = np.isin(expected, come) | np.isin(expected - 1, come)  # where values are cut off, the next step below
+    return bool(beside.sum() >= 0.75 * len(expected))
 
 
 def _cut_off(values: Floats, past: NumberPast, step: float) -> bool:
