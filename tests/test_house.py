@@ -26,6 +26,7 @@ FLOORS: list[set[str]] = [
     {
         "blocks",
         "encoding",
+        "environment",
         "flights",
         "gate",
         "journal",
@@ -52,6 +53,7 @@ FLOORS: list[set[str]] = [
         "predictions",
         "quality",
         "retention",
+        "servers",
         "windows",
     },
     {"groups", "marks", "observations", "project"},

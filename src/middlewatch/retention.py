@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
     from .store import Store
 
-STREAMS = ("log", "refused", "labels", "shadow")
+STREAMS = ("log", "refused", "labels", "shadow", "servers")
 # Versions whose past predictions are kept: trained once a month they reach back as far as the monitor looks.
 SCORED = 12
 _SCORES = re.compile(r"scores-v(\d+)-\d+\.bin")
 
 
 def expire_log(store: Store, model: str, before: date) -> int:
-    """Delete predictions, refusals and labels received on days before `before`. Returns the files deleted."""
+    """Delete predictions, refusals, labels and servers' records of days before `before`. Returns the files deleted."""
     gone = 0
     for stream in STREAMS:
         for folder in store.folders(f"{model}/{stream}"):

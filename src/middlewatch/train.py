@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import platform
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 
 from . import admission, data, gate, history, learners, metrics, model, own, retention, tables
 from .encoding import Encoding, Plain
+from .environment import software
 from .errors import ConfigError, NothingToDo, Refused, UsageError
 from .predictors import OWN
 from .targets import target_of
@@ -476,7 +476,7 @@ def _record(schema: Schema, split: _Split, grown: _Grown) -> dict[str, Any]:
         "latency_us": round(grown.latency, 2),
         "size_bytes": grown.fitted.size,
         **grown.fitted.facts,
-        "environment": environment(),
+        "environment": software(),
     }
 
 
@@ -493,26 +493,6 @@ def _keep_history(
     )
     scores = np.concatenate([unseen, grown.scores])
     history.backfill(project, name, schema, split.frame, scores, version=version, now=now)
-
-
-def environment() -> dict[str, Any]:
-    """What a replay elsewhere would need to know: Python, platform, and the packages that decide a prediction."""
-    decisive = ("lightgbm", "numpy", "polars", "middlewatch")
-    wanted = [*decisive, *(one for one in ("scikit-learn", "xgboost", "pandas", "skops") if _is_there(one))]
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "machine": platform.machine(),
-        "packages": {one: importlib.metadata.version(one) for one in wanted},
-    }
-
-
-def _is_there(package: str) -> bool:
-    try:
-        importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 def _packages() -> list[str]:

@@ -43,7 +43,18 @@ from .sync import GroupCommit
 
 __all__ = ["App"]
 
-_GET = ("/livez", "/readyz", "/metrics", "/openapi.json", "/docs", "/ping", "/health", "/version", "/v2")
+_GET = (
+    "/livez",
+    "/readyz",
+    "/metrics",
+    "/openapi.json",
+    "/docs",
+    "/environment",
+    "/ping",
+    "/health",
+    "/version",
+    "/v2",
+)
 _OPEN = ("/livez", "/readyz", "/ping", "/health", "/v2/health/live", "/v2/health/ready")  # probes carry no keys
 _V2 = re.compile(r"/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[^/]+))?(?P<what>/infer|/ready)?")
 
@@ -256,6 +267,8 @@ class App:
         elif path == "/readyz":
             facts = {"schema": 1, **self._live.readiness()}
             code, text = (200 if facts["ready"] else 503), json.dumps(facts)
+        elif path == "/environment":
+            text = json.dumps({"schema": 1, **await asyncio.to_thread(self._live.environment)})
         elif path == "/metrics":
             text, kind = self._metrics.text(), TEXT
         elif path == "/openapi.json":

@@ -25,6 +25,7 @@ from ..spool import Spool
 from ..times import iso
 from .labels import Inbox
 from .metrics import Metrics
+from .roll import Roll
 from .scorer import Ids, Journalist, Scorer
 
 __all__ = ["Live", "Standing"]
@@ -66,6 +67,7 @@ class Live:
         durable = project.config.serve.durability == "power"
         server = f"{host}-{token}"
         self.ids = ids = Ids(token)
+        self.roll = Roll(project, server=server)
         self.journalists = {
             name: Journalist(
                 Spool(project.spool(name), server=server, durable=durable),
@@ -118,6 +120,7 @@ class Live:
                 self.metrics.put("middlewatch_log_bytes_total", one.log.bytes, model=name)
                 self.metrics.put("middlewatch_refused_kept_total", one.kept, model=name)
             self.inbox.tick(int(now.timestamp() * 1_000_000))
+            self.roll.tick(self.versions(), now)
             for chore in self.chores:
                 chore()
             self.metrics.keep()
@@ -188,6 +191,15 @@ class Live:
         self.metrics.clear("middlewatch_model_info")
         for other, one in self.scorers.items():
             self.metrics.put("middlewatch_model_info", 1, model=other, version=one.version)
+
+    def environment(self) -> dict[str, object]:
+        """What /environment says: what this process runs on, and by model what answers with which settings."""
+        known = {name: self.roll.facts(name) for name in self.standings}
+        answering = self.versions()
+        models = {
+            name: {"version": answering.get(name), "settings": one.pop("settings")} for name, one in known.items()
+        }
+        return {"server": self.roll.server, "models": models, "environment": next(iter(known.values()), {})}
 
     def readiness(self) -> dict[str, object]:
         """What /readyz says: ready where a model answers and its log can be written; else what stands in the way."""

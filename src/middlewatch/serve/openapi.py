@@ -64,6 +64,7 @@ _LOOKS = {
     "/livez": "The process runs",
     "/readyz": "A model answers and its log can be written; else 503 and what stands in the way",
     "/metrics": "Counts, as Prometheus reads them",
+    "/environment": "What this server runs on: Python, libraries, locale, zone, CPU; what answers, with which settings",
     "/ping": "As /readyz, for MLflow's clients",
     "/health": "As /readyz, for MLflow's clients",
     "/version": "The version of Middlewatch",

@@ -18,6 +18,7 @@ from ..fingerprints import Cause, Effect, thresholds
 from ..fingerprints.history import wasserstein
 from ..replay import Replayer, load
 from .rows import Span
+from .servers import Servers, apart, servers_of
 
 if TYPE_CHECKING:
     from ..journal import Entry
@@ -45,9 +46,12 @@ def releases(project: Project, name: str, span: Span) -> Releases:
     held = {span.version: span.replayer}
     for version in span.rows["mw.version"].drop_nulls().unique().sort().to_list():
         _load(project, name, version, held)
-    differ = _differ(span, held)
+    known = servers_of(project, name, span)
+    differ = _differ(span, held, known)
     if differ is not None:
-        return Releases((differ,), (), ())
+        return Releases((differ,), (), tuple(known.told(_blamed(differ, known), replayed=True)))
+    # Only what was replayed can be said to answer the same.
+    beside = known.told((), replayed=set(span.rows["mw.version"].drop_nulls().unique()) <= set(held))
     same = f"the model ({span.version} answers the logged rows the same again)"
     served = [str(one) for one in span.rows["mw.version"].drop_nulls().unique(maintain_order=True)]
     before = _live_before(project, name, served) or span.past_version
@@ -57,15 +61,20 @@ def releases(project: Project, name: str, span: Span) -> Releases:
         or set(served) <= {before}
         or not _load(project, name, before, held)
     ):
-        return Releases((), (same, f"a release ({span.version} answered before as well)"), ())
-    causes, told = [], []
+        return Releases((), (same, f"a release ({span.version} answered before as well)"), tuple(beside))
+    causes, told = [], list[str]()
     for version in served:
         if version == before:
             continue
-        found, said = _of(project, name, span, held[version], held[before])
+        found, said = _of(project, name, span, held[version], held[before], known)
         causes += found
         told += said
-    return Releases(tuple(causes), () if causes else (same,), tuple(told))
+    return Releases(tuple(causes), () if causes else (same,), (*told, *beside))
+
+
+def _blamed(cause: Cause, known: Servers) -> list[str]:
+    """Servers that a cause is about: the one it names, else all."""
+    return [cause.slice[1]] if cause.slice is not None else list(known.records)
 
 
 def _load(project: Project, name: str, version: str, held: dict[str, Replayer]) -> bool:
@@ -83,7 +92,7 @@ def _live_before(project: Project, name: str, served: list[str]) -> str:
     return entry.previous if entry is not None else ""
 
 
-def _differ(span: Span, held: dict[str, Replayer]) -> Cause | None:
+def _differ(span: Span, held: dict[str, Replayer], known: Servers) -> Cause | None:
     """Logged answers that the very version which gave them does not give again."""
     wrong = np.zeros(span.rows.height, bool)
     logged = span.rows["mw.score"].fill_null(float("nan")).to_numpy()
@@ -96,6 +105,9 @@ def _differ(span: Span, held: dict[str, Replayer]) -> Cause | None:
     if wrong.sum() < max(0.001 * span.rows.height, 1):
         return None
     first = int(np.argmax(wrong))
+    slice_ = known.slice(span.rows, wrong)
+    servers = [slice_[1]] if slice_ else list(known.records)
+    differing = known.differs(servers[0]) if servers else []
     return Cause(
         kind="environment",
         form="answers_differ",
@@ -104,13 +116,18 @@ def _differ(span: Span, held: dict[str, Replayer]) -> Cause | None:
         confidence="certain",
         affected=wrong,
         since=span.rows["mw.time"][first],
+        slice=slice_,
+        event=f"it runs with {apart(differing)}" if differing else "",
         effect=Effect(int(wrong.sum()), None, None, float(logged[wrong].mean()), float(again[wrong].mean())),
         fix="middlewatch doctor on the serving machine: its libraries or its model file differ",
         proof="replayed",
+        facts={"environment": {one: {"here": here, "else": there} for one, there, here in differing}},
     )
 
 
-def _of(project: Project, name: str, span: Span, now: Replayer, before: Replayer) -> tuple[list[Cause], list[str]]:
+def _of(
+    project: Project, name: str, span: Span, now: Replayer, before: Replayer, known: Servers
+) -> tuple[list[Cause], list[str]]:
     version, older = now.version.version, before.version.version
     mask = (span.rows["mw.version"] == version).fill_null(False).to_numpy()
     rows = span.rows.filter(pl.Series(mask))
@@ -126,18 +143,33 @@ def _of(project: Project, name: str, span: Span, now: Replayer, before: Replayer
     step = wasserstein(came, then)
     matters = step > thresholds.EFFECT_SD * float(then.std()) or (flips or 0) > thresholds.FLIPS * rows.height
     form = _form(entry, version, older, mixed)
+    moved = _by_threshold(now, before, came, then) if form == "new_version" and matters else 0
+    if moved > thresholds.FLIPS * rows.height and moved >= thresholds.RELEASE_REMOVES * (flips or 0):
+        form = "threshold"
     said = f"{version} in place of {older}" + (f", {entry.at[:16]}" if entry else "")
     if not matters:
         return [], [f"{said}: answers practically the same"]
     if form == "new_version" and (share or 0.0) < thresholds.RELEASE_REMOVES:
-        return [], [f"{said}: a planned release" + (f", takes part in {share:.0%} of the shift" if share else "")]
+        source = "" if now.version.data == before.version.data else f", learnt from {now.version.data}"
+        return [], [
+            f"{said}: a planned release{source}" + (f", takes part in {share:.0%} of the shift" if share else "")
+        ]
     words = {
         "mixed_versions": f"{version} and {older} answer side by side: {100 * mixed:.0f} % of rows still by {older}",
         "wrong_version": f"{version} answers, an older version than {older}"
         if _number(version) < _number(older)
         else f"{version} answers, which the journal never made live",
         "new_version": f"{version} answers since its release; {older} takes the shift back",
+        "threshold": f"{version} says yes from a score of {now.version.threshold:g}, {older} from "
+        f"{before.version.threshold:g}",
     }[form]
+    proofs = {
+        "threshold": f"replayed, {moved:,} of {rows.height:,} decisions differ by the threshold alone",
+    }
+    # Rows that the older version still answers: the servers that did not follow.
+    behind = known.slice(span.rows[start:], ~mask[start:]) if form == "mixed_versions" else None
+    if behind is not None:
+        words += f", all of them by server {behind[1]}"
     cause = Cause(
         kind="release",
         form=form,
@@ -151,12 +183,25 @@ def _of(project: Project, name: str, span: Span, now: Replayer, before: Replayer
         effect=Effect(rows.height, share, flips, float(came.mean()), float(then.mean())),
         fix="middlewatch rollback --dry-run",
         undo_proved=True,
-        proof=f"replayed on {older}, {flips:,} of {rows.height:,} decisions differ"
-        if flips is not None
-        else f"replayed on {older}",
-        facts={"version": version, "before": older},
+        proof=proofs.get(form)
+        or (
+            f"replayed on {older}, {flips:,} of {rows.height:,} decisions differ"
+            if flips is not None
+            else f"replayed on {older}"
+        ),
+        facts={"version": version, "before": older, **({"server": behind[1]} if behind else {})},
     )
     return [cause], []
+
+
+def _by_threshold(now: Replayer, before: Replayer, came: np.ndarray, then: np.ndarray) -> int:
+    """Decisions that differ between the two thresholds where the scores are held; 0 where other scores did more."""
+    ours, theirs = now.version.threshold, before.version.threshold
+    if now.version.task != "binary" or ours == theirs:
+        return 0
+    alone = int(((came >= ours) != (came >= theirs)).sum())
+    scores = int(((came >= theirs) != (then >= theirs)).sum())
+    return alone if alone > scores else 0
 
 
 def _number(version: str) -> int:
