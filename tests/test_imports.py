@@ -399,3 +399,14 @@ def test_a_frame_of_pandas_and_a_log_without_inputs(tmp_path: Path) -> None:
     assert "predictions are watched alone" in done.notes[0]
     assert done.windows == 2
     assert tables.from_frame(log(1)).columns[0] == "ts"
+
+
+def test_a_word_that_import_does_not_take_is_told_and_nothing_is_written(tmp_path: Path) -> None:
+    rows = pl.DataFrame({"at": ["2026-03-01T00:00:00Z"], "p": [0.5], "x": [1.0]})
+
+    with pytest.raises(UsageError, match='takes no "versoin"'):
+        mw.import_(rows, project=tmp_path, time="at", score="p", versoin="7")  # type: ignore[call-arg]
+    with pytest.raises(UsageError, match="needs score="):
+        mw.import_(rows, project=tmp_path, time="at")  # type: ignore[call-arg]
+
+    assert not list(tmp_path.iterdir())

@@ -275,7 +275,7 @@ class Handle:
 
     def why(
         self,
-        about: str | None = None,
+        about: str | int | None = None,
         *,
         since: datetime | str | None = None,
         until: datetime | str | None = None,
@@ -285,7 +285,6 @@ class Handle:
         touched: bool = False,
     ) -> Diagnosis | Explained:
         """The cause of an incident (number), of a span, or of the newest incident; for a prediction id, its story.
-
         `file` asks about a table instead, a frame or a file, `against` a data version or another file (default: the
         newest data version). `touched` gives the affected rows with corrected scores too, as a frame.
         """
@@ -294,12 +293,13 @@ class Handle:
         if file is not None:
             raw = _raw(file, Path.cwd(), tables)
             return why.diagnose_table(self.project, self.model, raw, against=against, touched=touched)
-        if about is not None and (not about.isdigit() or self._is_foreign(about)):
-            return why.explain_row(self.project, self.model, about, on=on)
+        one = "" if about is None else str(about)
+        if one and (not one.isdigit() or self._is_foreign(one)):
+            return why.explain_row(self.project, self.model, one, on=on)
         return why.diagnose(
             self.project,
             self.model,
-            incident=int(about) if about else None,
+            incident=int(one) if one else None,
             since=self.moment(since),
             until=self.moment(until),
             now=self.clock(),

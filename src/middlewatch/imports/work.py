@@ -137,6 +137,10 @@ def bring(raw: tables.Raw, folder: str | Path | None, asked: Asked, *, now: date
     """`import_log` from what a person asked for, into the project in `folder` (default: the nearest upward) or a new
     one there. Raises as `import_log` does.
     """
+    for unknown in set(asked) - set(Asked.__annotations__):
+        raise UsageError(f'import takes no "{unknown}"', fix=nearest(unknown, Asked.__annotations__))
+    for needed in {"time", "score"} - set(asked):
+        raise UsageError(f"import needs {needed}=: a column of the table")
     task = asked.get("task")
     if task not in (None, "binary", "multiclass", "regression"):
         raise UsageError(f'there is no task "{task}"', fix="binary, multiclass or regression")

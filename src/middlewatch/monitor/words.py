@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from middlewatch import shift
 from middlewatch.shift import Reading
 
@@ -24,47 +22,17 @@ def about(top: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-_WORDS = {
-    "null": "missing",
-    "scattered": "missing in the middle hour",
-    "tie": "goes with its best partner",
-    "volume": "of the usual number",
-    "novelty": "values outside all seen",
-    "far": "numbers far outside all seen",
-    "lattice": "numbers never seen",
-    "alike": "pairs of rows with one value",
-    "repeated": "the same as another row",
-    "whole": "whole numbers",
-    "repeat": "repeats of the row before",
-    "refused": "refused",
-    "constant": "one and the same",
-    "decisions": "decisions",
-    "release": "answers unlike the version before, decisions changed",
-}
-# What is no share: a place or a width, in the column's own unit.
-_PLACES = {"level": "mean", "middle": "median", "collapsed": "spread"}
-
-
 def title(moved: Sequence[Reading], before: float | None, after: float | None) -> str:
     """The incident in one line: the most unusual channels, and what became of the mean prediction."""
     parts: list[str] = []
     for one in sorted(moved, key=lambda one: (one.column in shift.PREDICTION, -one.height)):
         name = "prediction" if one.column in shift.PREDICTION else one.column.strip("()")
-        if one.channel == "shape" or one.now is None or one.usual is None:
-            said = f"{name} distribution {np.exp(one.height):.1f} x its worst"
-        elif one.channel in _PLACES:
-            said = f"{name} {_PLACES[one.channel]} {one.usual:.4g} -> {one.now:.4g}"
-        else:
-            said = f"{name} {_WORDS[one.channel]} {percent(one.usual)} -> {percent(one.now)}"
+        said = f"{name} {shift.moved_by(one.channel, one.now, one.usual, one.height)}"
         if not any(part.startswith(name + " ") for part in parts):
             parts.append(said)
     more = f" and {len(parts) - 2} more columns" if len(parts) > 2 else ""
     mean = f"; mean prediction {before:.3g} -> {after:.3g}" if before is not None and after is not None else ""
     return ", ".join(parts[:2]) + more + mean
-
-
-def percent(share: float) -> str:
-    return f"{share:.1%}" if share < 0.0995 else f"{share:.0%}"
 
 
 def rounded(value: float | None) -> float | None:

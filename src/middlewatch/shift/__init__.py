@@ -33,6 +33,7 @@ from .channels import (
 )
 from .length import DAY, HOUR, LENGTHS, WEEK, Length
 from .watch import FIRM, HISTORY, LEARN, MIN_REFERENCE, RECUT, REFERENCE, ROWS, Reading, Verdict, Watch
+from .words import moved_by
 
 __all__ = [
     "DAY",
@@ -61,6 +62,7 @@ __all__ = [
     "cut",
     "facts_of",
     "facts_of_column",
+    "moved_by",
     "rate",
     "shape",
 ]

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+import middlewatch.why.alarmed as alarmed
+import middlewatch.why.before as before
 import middlewatch.why.outcomes as outcomes
 
 from .. import model, notes
@@ -58,12 +60,16 @@ def diagnose(
     found += looked.causes
     known = outcomes.look(project, name, span, _schema(project, name, span), blamed=bool(found))
     found += known.causes
+    if not found:
+        found = alarmed.unnamed(span, looked)
+        looked = alarmed.without_harmless(looked, found)
     own = set(span.incident.columns) if span.incident is not None else set()
     found = [_weighed(one, looked.moved) for one in found]
     # Of equally sure causes, that of what alarmed comes first.
     found.sort(key=lambda one: (ORDER[one.confidence], not own & set(one.columns)))
     told = [*released.told, *known.told, *_events(project, span)]
-    causes = tuple(_told(_joined(project, span, one), span) for one in found[:3])
+    found = before.dated(project, name, span, found[:3])
+    causes = tuple(_told(_joined(project, span, one), span) for one in found)
     rollback, helps = _rollback(project, name, span, causes)
     answer = Diagnosis(
         found=bool(causes),
@@ -146,7 +152,7 @@ def _says(cause: Cause, line: str) -> bool:
 
 
 def _told(cause: Cause, span: Span) -> Cause:
-    """The onset as far as it is known, and whom to tell: the day before is among what is usual, so it was clean."""
+    """The onset as far as it is known, and whom to tell: a day before that is among what is usual was clean."""
     newest = span.past[-1]["mw.time"].max() if span.past else None
     clean = isinstance(newest, datetime) and newest >= span.since - timedelta(hours=1)
     fix = cause.fix

@@ -70,7 +70,7 @@ def span_of(
         since = until - timedelta(days=1) if until else None
     if since is None or until is None:
         raise NothingToDo("nothing is logged yet", fix="send requests to middlewatch serve, or middlewatch score --log")
-    rows, total = _read(project, name, since, until, MOST_ROWS)
+    rows, total = rows_of(project, name, since, until, MOST_ROWS)
     refused = predictions.read_refused(
         project.store, project.spool(name), name, since=since - timedelta(days=1), until=None
     ).filter(pl.coalesce("mw.time", "mw.received").is_between(since, until, closed="left"))
@@ -113,7 +113,9 @@ def newest_event(project: Project, name: str, now: datetime) -> datetime | None:
     return newest + timedelta(microseconds=1)
 
 
-def _read(project: Project, name: str, since: datetime, until: datetime, most: int | None) -> tuple[pl.DataFrame, int]:
+def rows_of(
+    project: Project, name: str, since: datetime, until: datetime, most: int | None
+) -> tuple[pl.DataFrame, int]:
     """Rows of [since, until) in order of event time, evenly drawn where there are over `most`, and how many there are.
 
     Of a million rows only times and ids are read; then the rows that were drawn, without the raw requests.
@@ -133,7 +135,7 @@ def _read(project: Project, name: str, since: datetime, until: datetime, most: i
 
 def everything_of(project: Project, name: str, span: Span) -> pl.DataFrame:
     """All rows of a span, not only those that are looked at, in order of event time."""
-    return _read(project, name, span.since, span.until, None)[0]
+    return rows_of(project, name, span.since, span.until, None)[0]
 
 
 def _version(project: Project, name: str, rows: pl.DataFrame) -> str:
@@ -222,7 +224,9 @@ def _days(project: Project, name: str, span: Span) -> tuple[list[WindowDay], int
     bad += [(one.since, one.until or "9999") for one in project.incidents(name).active() if one.since]
     kept: list[date] = []
     left_out = 0
-    for day in sorted((one for one in windows.days() if one < first), reverse=True):
+    # A fault that begins at noon alarms with the next day: the day before an incident cannot say what is usual.
+    unsure = first - timedelta(days=1) if span.incident is not None else None
+    for day in sorted((one for one in windows.days() if one < first and one != unsure), reverse=True):
         if first - day > timedelta(days=REACH_DAYS) or len(kept) == PAST_DAYS:
             break
         start, end = (moment.isoformat() for moment in day_bounds(day, project.zone))
