@@ -77,7 +77,8 @@ class Site:
                 for h in hours
             ]
             frame = self.scored(pl.concat(rows)).with_columns(
-                pl.format("{}-{}", pl.lit(back), pl.int_range(pl.len())).alias("mw.id")
+                pl.format("{}-{}", pl.lit(back), pl.int_range(pl.len())).alias("mw.id"),
+                pl.lit(None, dtype=pl.String).alias("mw.key"),
             )
             for day, made in cut(frame, spec_of(schema, roles=("feature",), score=True), zone=UTC, lenses=lens).items():
                 windows.put(day, hours=made.hours, sample=made.sample, blocks=made.blocks, versions=made.versions,
@@ -412,6 +413,43 @@ def test_a_monitor_that_no_longer_runs_is_told(site: Site) -> None:
     runs.mark(site.project.store, "delay", now=site.now)
     site.look()
     assert site.incidents()[0].state == "resolved"
+
+
+def test_where_windows_are_hours_a_monitor_that_missed_three_is_told(tmp_path: Path) -> None:
+    project = make_project(tmp_path, {"delay": "binary"}, more='\n[monitor]\nwindow = "hour"\n')
+    promote(project, "delay", publish(project, "delay"))
+    site = Site(project)
+    runs.mark(project.store, "delay", now=site.now - timedelta(hours=2))
+    site.look()
+    assert site.incidents() == []
+    site.now += timedelta(hours=2)
+    site.look()
+    [found] = site.incidents()
+    assert found.columns == (MONITOR,)
+
+
+def test_looks_at_usual_traffic_do_not_ask_the_store_of_incidents_each_time(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(site)
+    kind: Any = type(site.project.store)
+    listing, asked = kind.list, list[str]()
+
+    def counted(self: Store, prefix: str, *, after: str | None = None) -> list[str]:
+        asked.append(prefix)
+        found: list[str] = listing(self, prefix, after=after)
+        return found
+
+    monkeypatch.setattr(kind, "list", counted)
+    for seed in range(6):  # every 5 seconds, as the child looks
+        site.send(answered(site.now, 100, seed=seed, every=timedelta(milliseconds=40)), look=False)
+        site.now += timedelta(seconds=1)
+        assert site.watcher.look(site.now) == []
+    assert sum("/incidents/" in one for one in asked) <= 2
+    assert sum("/monitor/" in one for one in asked) <= 1
+    monkeypatch.undo()
+    site.send(missing(answered(site.now, 500, seed=9)))
+    assert [one.columns for one in site.incidents()] == [("carrier",)]
 
 
 # ---------------------------------------------------------------------- once, whoever looks

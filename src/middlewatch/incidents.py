@@ -104,12 +104,13 @@ class Incident:
 
 
 class Incidents:
-    """The incidents of one model in a store."""
+    """The incidents of one model in a store. Events never change, so what was read once is kept."""
 
     def __init__(self, store: Store, model: str) -> None:
         self.store = store
         self.model = model
         self.prefix = f"{model}/incidents/"
+        self._events: dict[str, Event] = {}
 
     def open(self, *, key: str, at: datetime, actor: str, facts: Mapping[str, Any]) -> Incident:
         """Open an incident, or return the one that was opened under the same `key`, however many try at once.
@@ -170,13 +171,15 @@ class Incidents:
         return [span for one in self.all() for span in one.bad]
 
     def _fold(self, n: int, keys: Sequence[str]) -> Incident:
-        events = []
-        for number, key in enumerate(sorted(keys), start=1):
+        return fold(n, self.model, [self._event(number, key) for number, key in enumerate(sorted(keys), start=1)])
+
+    def _event(self, number: int, key: str) -> Event:
+        event = self._events.get(key)
+        if event is None:
             plain = msgspec.json.decode(self.store.get(key), type=dict[str, Any])
-            events.append(
-                Event(n=number, kind=plain["kind"], at=plain["at"], actor=plain["actor"], facts=plain["facts"])
-            )
-        return fold(n, self.model, events)
+            event = Event(n=number, kind=plain["kind"], at=plain["at"], actor=plain["actor"], facts=plain["facts"])
+            self._events[key] = event
+        return event
 
 
 def bad_spans(store: Store, model: str) -> list[BadSpan]:

@@ -38,6 +38,9 @@ BACK = timedelta(days=1)
 MICRO = timedelta(microseconds=1)
 # A lasting incident says so at least this often.
 SAID = timedelta(hours=6)
+# What others said of incidents is read again this often while nothing is strange: a listing of a bucket costs a
+# request. Before anything is told it is read in any case.
+READ_EVERY = timedelta(seconds=30)
 
 
 @dataclass(slots=True)
@@ -56,19 +59,28 @@ class Teller:
         self._incidents = project.incidents(name)
         self._zone = project.zone
         self._known: list[Incident] | None = None
+        self._read_at: datetime | None = None
+        self._is_current = False
         self._kept: dict[int, _Kept] = {}
         self._hot: set[tuple[str, str]] = set()
         self.touched: set[int] = set()
 
-    def begin(self) -> None:
-        """A new look: what stands in the store is read again when it is needed."""
-        self._known = None
+    def begin(self, now: datetime) -> None:
+        """A new look: what stands in the store is read again where that is due, or something is to be told."""
+        self.touched.clear()
+        self._is_current = False
+        if self._read_at is None or now - self._read_at >= READ_EVERY:
+            self._read_at, self._known = now, None
 
     @property
     def known(self) -> list[Incident]:
         if self._known is None:
-            self._known = self._incidents.all()
+            self._known, self._is_current = self._incidents.all(), True
         return self._known
+
+    def _refresh(self) -> None:
+        if not self._is_current:
+            self._known = None
 
     def ours(self) -> list[Incident]:
         """Open incidents that the day's monitor has not taken over."""
@@ -79,6 +91,7 @@ class Teller:
 
     def signs(self, found: Sequence[Sign], *, now: datetime, before: float | None, after: float | None) -> None:
         """Signs of one look, of one group (see ALONE): open an incident, or go on with the one they belong to."""
+        self._refresh()
         hot = {(one.reading.column, one.reading.channel) for one in found}
         fresh = [one for one in found if not self._said(one, now)]
         self._hot |= hot
@@ -143,6 +156,7 @@ class Teller:
         more: Mapping[str, Any] | None = None,
     ) -> None:
         """Open an incident about these signs. `said` is its title where the signs' own words are not enough."""
+        self._refresh()
         first, last = min(one.since for one in found), max(one.until for one in found)
         group = _group(found[0])
         stem = f"fast {day_of(first, self._zone).isoformat()} {group}"

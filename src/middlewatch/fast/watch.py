@@ -44,6 +44,8 @@ SILENT = timedelta(minutes=5)
 # Events older than this when they come are history, not traffic: nobody waits for more of it by the clock.
 LIVE = timedelta(hours=1)
 PAUSED = timedelta(days=1)
+# Whether the monitor still runs is looked at this often.
+RAN_EVERY = timedelta(minutes=1)
 # The stored past is read again this often: windows are made once a day.
 AGAIN = timedelta(hours=1)
 FEW_DAYS = 3
@@ -93,8 +95,7 @@ class Watcher:
 
     def look(self, now: datetime) -> list[int]:
         """Judge what has come; returns the numbers of the incidents it opened or changed. Raises OutOfReach."""
-        self.teller.begin()
-        self.teller.touched.clear()
+        self.teller.begin(now)
         fresh = self._take(self._log.new(now=now, most=HELD))
         turned = self._refusals.new(now=now, most=HELD)
         if fresh or turned.height:
@@ -109,8 +110,7 @@ class Watcher:
 
     def over(self, frame: pl.DataFrame, now: datetime) -> list[int]:
         """Judge given rows of the log as if they had come at once, block by block; of scored batches."""
-        self.teller.begin()
-        self.teller.touched.clear()
+        self.teller.begin(now)
         fresh = self._take(frame, most=frame.height)
         if fresh:
             self._release(now)
@@ -187,11 +187,12 @@ class Watcher:
         lens = widened(lens, past.spans())
         seen = self._seen(part, lens, at, version, basis)
         allowed = {one.name: one.nulls for one in self.project.schema(self.name).features}
+        usual = {hour: (past.inputs(hour), past.scores(hour, version)[1]) for hour in set(hours)}
         found: list[Sign] = []
         closed: bool | None = None
         strange = 0
         for place, hour in enumerate(hours):
-            inputs, (_, scores) = past.inputs(hour), past.scores(hour, version)
+            inputs, scores = usual[hour]
             self.looks.days = inputs.days
             found = signs(seen, place, inputs, scores, lens, allowed, k=self._k)
             self.looks.blocks += 1
@@ -334,23 +335,28 @@ class Watcher:
         return int(self._held["mw.server"].str.replace(r"-[^-]+$", "").n_unique())
 
     def _monitor(self, now: datetime) -> None:
+        if self._ran_at is not None and now - self._ran_at < RAN_EVERY:
+            return
+        self._ran_at = now
         ran = runs.last(self.project.store, self.name)
-        late = ran is not None and now - ran > runs.STALE
+        stale = runs.stale(self.project.config.monitor.window)
+        late = ran is not None and now - ran > stale
         mine = [one for one in self.teller.ours() if MONITOR in one.columns] if late or self._late else []
         self._late = late
         if late and not mine and ran is not None:
             hours = (now - ran) / timedelta(hours=1)
             reading = Reading(
-                column=MONITOR, channel="silence", value=hours, worst=runs.STALE / timedelta(hours=1),
+                column=MONITOR, channel="silence", value=hours, worst=stale / timedelta(hours=1),
                 score=1e-4, lasting=1e-4, now=None, usual=None,
             )  # fmt: skip
-            said = f"the monitor last ran {hours:.0f} hours ago: days are not judged"
+            said = f"the monitor last ran {hours:.0f} hours ago: nothing is judged"
             self.teller.open([Sign(reading, ran, now, 0)], now=now, said=said, key=f"fast monitor {iso(ran)}")
         if not late:
             for one in mine:
                 self.teller.close(one, "the monitor has run again", until=now, now=now)
 
     _late: bool = True  # until the first look has seen that it is not
+    _ran_at: datetime | None = None
 
     # ------------------------------------------------------------------ what stands in the store
 
