@@ -77,7 +77,7 @@ def refuse(snapshot: data.DataVersion, found: Faults) -> None:
     what = f"{snapshot.version} fails {len(failed)} data test{'s' if len(failed) != 1 else ''}"
     mend = certain[0].fix if certain else ""
     raise Refused(
-        f"nothing was trained: {certain[0].detail if certain else what}",
+        f"nothing was trained: {_said(certain[0], snapshot.rows) if certain else what}",
         where=f"{snapshot.manifest['source']}, kept as {snapshot.version}"
         + (f", against {found.against}" if certain else ""),
         why="; ".join(
@@ -87,3 +87,8 @@ def refuse(snapshot: data.DataVersion, found: Faults) -> None:
         fix=f"{mend or 'mend the source or the schema'}, or  "
         f"middlewatch train --data {snapshot.version} --force 'the reason'",
     )
+
+
+def _said(cause: Cause, rows: int) -> str:
+    """A cause speaks of the rows that were looked at, those that the data before did not have."""
+    return f"{cause.detail} ({cause.effect.rows:,} of {rows:,} rows)"
