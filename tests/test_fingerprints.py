@@ -116,11 +116,12 @@ FAULTS: dict[str, tuple[Callable[[pl.DataFrame], pl.DataFrame], str, str, str]] 
     "exchanged": (mapped("mode", pl.col("mode").replace(EXCHANGED)), "mode", "categories", "permuted"),
     "new": (replaced("mode", "sonar", 0.15), "mode", "categories", "new"),
     "swapped": (swapped, "depth", "columns", "swapped"),
+    "merged": (mapped("mode", pl.col("mode").replace({"flat": "deep"})), "mode", "categories", "merged"),
     "lost": (lambda rows: rows.filter(pl.col("site") != "north"), "site", "rows", "segment_lost"),
 }  # fmt: skip
 
 
-LATE = ("metres to feet", "constant", "sentinel", "nulls", "rounded", "capital letters", "exchanged", "lost")
+LATE = ("metres to feet", "constant", "sentinel", "nulls", "rounded", "capital letters", "exchanged", "merged", "lost")
 
 
 @pytest.mark.parametrize(("name", "onset"), [*((name, 0.0) for name in FAULTS), *((name, 0.5) for name in LATE)])
@@ -134,6 +135,22 @@ def test_a_fault_is_named_by_column_and_kind(name: str, onset: float) -> None:
         assert cause.since is not None
         assert abs(cause.since - true) <= timedelta(minutes=2 * 25), "the onset is dated by the fingerprint's own rows"
         assert not cause.from_start
+
+
+def flagged(number: int, *, fault: str = "") -> pl.DataFrame:
+    """A day with a flag of two values that goes with the depth; one of them is lost, or written as the other."""
+    rows = day(number).with_columns(flag=pl.when(pl.col("depth") > 38).then(pl.lit("2")).otherwise(pl.lit("1")))
+    if fault == "lost":
+        return rows.filter(pl.col("flag") == "2")
+    return rows.with_columns(flag=pl.lit("2")) if fault else rows
+
+
+@pytest.mark.parametrize(("fault", "form"), [("lost", "segment_lost"), ("written", "constant")])
+def test_of_two_values_one_that_is_lost_is_told_from_one_written_over(fault: str, form: str) -> None:
+    past = History([flagged(number) for number in range(28)], {**KINDS, "flag": "category"})
+    causes = search(Case(flagged(28, fault=fault), past, None)).causes
+    (about,) = (one for one in causes if one.columns == ("flag",))
+    assert about.form == form
 
 
 def test_an_undone_unit_is_certain_and_says_how_to_mend_it() -> None:

@@ -239,6 +239,9 @@ def test_a_model_that_is_there_is_described_by_its_schema(tmp_path: Path) -> Non
             bring(table, tmp_path / "p", **given)
     with pytest.raises(Refused, match="lacks 1 of loans's inputs: temp"):
         bring(table.drop("temp"), tmp_path / "p")
+    with pytest.raises(Refused, match="lacks 1 of loans") as renamed:
+        bring(table.rename({"temp": "temperature"}), tmp_path / "p")
+    assert renamed.value.why == "it has temperature, which loans.schema.toml does not know"
     # The log with other cells but the same times and scores would count every request twice.
     with pytest.raises(Refused, match="have the time and score of rows that are filed"):
         bring(table.with_columns(more=pl.lit(1)), tmp_path / "p")
@@ -410,3 +413,13 @@ def test_a_word_that_import_does_not_take_is_told_and_nothing_is_written(tmp_pat
         mw.import_(rows, project=tmp_path, time="at")  # type: ignore[call-arg]
 
     assert not list(tmp_path.iterdir())
+
+
+def test_cells_of_another_kind_are_told(tmp_path: Path) -> None:
+    bring(log(2), tmp_path / "p")
+    later = log(3).tail(48)
+    said = bring(later.with_columns(temp=pl.col("temp").cast(pl.String)), tmp_path / "p").notes
+    assert any(one.startswith("temp came as text, was number") for one in said)
+    later = log(4).tail(24)
+    said = bring(later.with_columns(temp=pl.format("{} °C", "temp")), tmp_path / "p").notes
+    assert any("cells are no number, as" in one and one.endswith("filed as missing") for one in said)

@@ -260,6 +260,35 @@ def company(case: Case, column: str, value: str, rows: Mask) -> tuple[float, flo
     return float(_likelihood(case, column, past)[rows, at].mean()) if rows.any() else 0.0, usual
 
 
+def mixed(case: Case, column: str, value: str, gone: str, rows: Mask) -> tuple[float, float, bool]:
+    """How much better some rows of a value go with a mixture of it and one that is gone than with it alone (nats a
+    row), and the least that says so: more than every past window, and nearer to a mixture than to the value. And
+    whether a mixture would be seen: without company both look alike."""
+    past = case.history.words(column)
+    a, b = past.names.index(value), past.names.index(gone)
+    shares = past.shares.mean(axis=0)
+    weight = float(shares[b] / (shares[a] + shares[b]))
+
+    def gain(own: Floats, other: Floats) -> Floats:
+        better: Floats = np.logaddexp(np.log(1 - weight), np.log(weight) + other - own)
+        return better
+
+    codes = _past_codes(case.history, column, past)
+    before = np.isin(codes, (a, b))
+    own, other = np.zeros(before.sum()), np.zeros(before.sum())
+    for partner, logs in _partners(case, column, past):
+        seen = case.history.codes(partner)[before]
+        own, other = own + logs[a, seen], other + logs[b, seen]
+    gains, alone = gain(own, other), codes[before] == a
+    window = case.history.pooled["mw.window"].to_numpy()[before][alone]
+    sums, counts = np.bincount(window, weights=gains[alone]), np.bincount(window)
+    worst = float((sums[counts > 0] / counts[counts > 0]).max())
+    likelihood = _likelihood(case, column, past)[rows]
+    now = float(gain(likelihood[:, a], likelihood[:, b]).mean()) if rows.any() else 0.0
+    middle = 0.5 * float(gains[alone].mean() + gains.mean())
+    return now, max(worst, middle), middle > worst
+
+
 def _worst_company(case: Case, column: str, past: CategoryPast, moved: dict[str, str]) -> float:
     """The most that the company of past rows ever spoke for this exchange, by window."""
     index = {name: k for k, name in enumerate(past.names)}

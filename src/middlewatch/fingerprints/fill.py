@@ -12,10 +12,11 @@ import numpy as np
 
 import middlewatch.fingerprints.thresholds as limits
 
+from .absorbed import lost
 from .candidate import Candidate, percent, plain, put_draws, rate_holds
 from .case import NUMBERS, WORDS, Case
-from .categories import company
-from .history import Mask, NumberPast, sustained
+from .categories import company, mixed
+from .history import CategoryPast, Mask, NumberPast, sustained
 from .places import locate_hits
 
 SENTINELS = frozenset(
@@ -132,6 +133,13 @@ def _words(case: Case, column: str) -> Iterator[Candidate]:
     if present < limits.PRESENT and not (value in past.names and written_in(case, column, value, hits & place.mask)):
         return
     form = "constant" if present >= limits.PRESENT else "default"
+    gone = _gone(past, list(values[place.mask]))
+    if form == "default" and gone:
+        return  # its rows come under this one: merged, which says more
+    if form == "constant" and len(gone) == 1:
+        now, least, telling = mixed(case, column, value, gone[0], hits & place.mask)
+        if (telling and now <= least) or lost(case, column, gone[0]):
+            return  # the rows of the other do not come at all
     share = percent(float((hits & place.mask).mean()))
     words = {"constant": f'is always "{value}"', "default": f'is "{value}" in {share} of rows that look like others'}
     yield Candidate(
@@ -149,6 +157,13 @@ def _words(case: Case, column: str) -> Iterator[Candidate]:
         proof=f'"{value}" took at most {percent(base)} before',
         facts={"value": value},
     )
+
+
+def _gone(past: CategoryPast, values: list[str | None]) -> list[str]:
+    """Values that have vanished although even their rarest past window leads to expect them."""
+    expected = past.shares.min(axis=0) * len(values)
+    vanished = (10 * past.counted(values)[:-1] < expected) & (expected >= limits.LOST_EXPECTED)
+    return [past.names[k] for k in np.flatnonzero(vanished)]
 
 
 def written_in(case: Case, column: str, value: str, rows: Mask) -> bool:

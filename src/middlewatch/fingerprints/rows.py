@@ -12,6 +12,7 @@ import polars as pl
 
 import middlewatch.fingerprints.thresholds as limits
 
+from .absorbed import absorbed
 from .candidate import Candidate, percent, rate_holds
 from .case import WORDS, Case
 from .fill import written_in
@@ -55,6 +56,11 @@ def _lost(case: Case, column: str) -> Iterator[Candidate]:
         def holds(part: Mask, present: Mask = present, least: float = least) -> bool:
             return float(present[part].mean()) < 0.5 * least
 
+        strength = least / (left + limits.RATE_FLOOR)
+        other = absorbed(case, column, name, place, holds, strength)
+        if isinstance(other, Candidate):
+            yield other
+            continue
         yield Candidate(
             kind="rows",
             form="segment_lost",
@@ -62,10 +68,11 @@ def _lost(case: Case, column: str) -> Iterator[Candidate]:
             words=f'has lost "{name}": {percent(left)} of rows, never under {percent(least)} before',
             affected=place.mask,
             place=place,
-            strength=least / (left + limits.RATE_FLOOR),
+            strength=strength,
             undo=_seen_without(keep),
             holds=holds,
             exact=False,
+            rivals=(other,) if other else (),
             crisp=left * 10 < least,
             fix=f'find out why no rows with {column} = "{name}" arrive',
             proof=f'beside past rows without "{name}", everything else is as always',

@@ -14,6 +14,7 @@ import middlewatch.imports.filing as filing
 import middlewatch.imports.reading as reading
 import middlewatch.imports.starting as starting
 from middlewatch import config, outcomes, tables
+from middlewatch.cells import is_text
 from middlewatch.elsewhere import external
 from middlewatch.errors import NotFound, NothingToDo, Refused, TableError, UsageError, nearest
 from middlewatch.initialise import merged, name_from
@@ -25,7 +26,7 @@ from .answers import Answers, answers
 
 if TYPE_CHECKING:
     from middlewatch.infer import Doubt, Inferred, Settled
-    from middlewatch.schema import Schema, Task
+    from middlewatch.schema import Schema, Task, Typed
 
 DEFAULT_VERSION = "1"
 
@@ -238,14 +239,14 @@ def import_log(
     made = None if known else _described(table, found, raw, columns, named, **told)
     schema = known or made.schema  # type: ignore[union-attr]  # one of the two
     ids = _ids(table, columns, schema, times)
-    typed = _typed(table, schema, raw.source, read_in)
+    typed = _typed(table, schema, raw.source, read_in, named)
     # All that can be refused without a store has been: from here on files are written.
     files: list[str] = []
     if made is not None:
         files = starting.begin(folder, made, times, zone=read_in, fresh=project is None)
         project = Project.open(folder, search=False)
     assert project is not None, "made above where it was not there"
-    rows = filing.observations(typed, schema, found, ids=ids, times=times, versions=versions, callers=callers)
+    rows = filing.observations(typed.frame, schema, found, ids=ids, times=times, versions=versions, callers=callers)
     new = filing.fresh(project, name, rows, given=columns.id is not None)
     live = filing.enter(project, name, new, now=now, actor=actor)
     filing.file(project, name, new, now=now)
@@ -264,7 +265,11 @@ def import_log(
         versions=sorted(versions.unique().to_list()),
         files=files,
         doubts=made.doubts if made is not None else (),
-        notes=[*_read_as(columns.time, read_in, local), *_notes(table, schema, named, found, known)],
+        notes=[
+            *_read_as(columns.time, read_in, local),
+            *_notes(table, schema, named, found, known),
+            *_unread(table, typed, schema, textual=raw.textual or known is None),
+        ],
         labels=_outcomes(project, name, table, columns, ids, raw, now),
     )
 
@@ -365,15 +370,33 @@ def _ids(table: pl.DataFrame, columns: Columns, schema: Schema, times: pl.Series
     return reading.own_ids(times, content)
 
 
-def _typed(table: pl.DataFrame, schema: Schema, source: str, zone: str) -> pl.DataFrame:
+def _typed(table: pl.DataFrame, schema: Schema, source: str, zone: str, named: Mapping[str, str]) -> Typed:
     missing = [one.name for one in schema.features if one.name not in table.columns]
     if missing:
+        new = [one for one in table.columns if one not in schema.names and one not in named.values()]
+        file = f"{schema.name}.schema.toml"
         raise Refused(
             f"the table lacks {len(missing)} of {schema.name}'s inputs: {', '.join(missing[:12])}",
             where=source,
-            fix=f'role = "ignored" in {schema.name}.schema.toml for what is no longer sent',
+            why=f"it has {', '.join(new[:8])}, which {file} does not know" if new else "",
+            fix=f'is it there under another name? give it the old one; or role = "ignored" in {file} for what is no '
+            "longer sent",
         )
-    return schema.typed(table, zone=zone).frame
+    return schema.typed(table, zone=zone)
+
+
+def _unread(table: pl.DataFrame, typed: Typed, schema: Schema, *, textual: bool) -> list[str]:
+    """Inputs of which cells are of another kind than the schema's: those that could not be read are missing now."""
+    said = []
+    for one in schema.features:
+        cells, lost = table[one.name], typed.unparsed[one.name]
+        count = int(lost.sum())
+        if count:
+            shown = "" if one.private is not None else f', as "{cells.filter(lost)[0]}"'
+            said.append(f"{one.name}: {count:,} of {len(cells):,} cells are no {one.kind}{shown}: filed as missing")
+        elif is_text(cells.dtype) and one.kind in ("number", "whole", "boolean") and not textual:
+            said.append(f"{one.name} came as text, was {one.kind}: read as such; does the service read it so as well?")
+    return said
 
 
 def _notes(
