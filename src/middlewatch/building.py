@@ -305,7 +305,7 @@ def _grown(log: _Log, windows: Windows, spec: ProfileSpec, day: date, held: Mapp
     zone = log.project.zone
     since, until = day_bounds(day, zone)
     stands = windows.day(day)
-    before, sample = stands.hours, stands.sample
+    before, sample = dict(stands.hours), stands.sample
     local = _TIME.dt.convert_time_zone(str(zone))
     counted = log.scan(since=since, until=until, by="time").group_by(local.dt.hour().alias("hour")).len().collect()
     rows = {int(hour): int(number) for hour, number in counted.iter_rows()}

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, tzinfo
 from statistics import median
@@ -87,13 +87,12 @@ class WindowDay:
         return _unpacked(self._windows._whole(self.day, self.revision))[1]
 
     @property
-    def hours(self) -> dict[int, Profile]:
-        """Profiles of the local clock hours (0 to 23) that have rows. Empty once past retention."""
-        from .profiles import Profile
-
+    def hours(self) -> Mapping[int, Profile]:
+        """Profiles of the local clock hours (0 to 23) that have rows, decoded when asked for. Empty once past
+        retention.
+        """
         kept = self._windows._hours(self.day, self.revision)
-        found = {int(hour): Profile.from_bytes(data) for hour, data in kept.get("hours", {}).items()}
-        return dict(sorted(found.items()))
+        return _Hours({int(hour): data for hour, data in kept.get("hours", {}).items()})
 
     @property
     def sample(self) -> pl.DataFrame:
@@ -104,6 +103,24 @@ class WindowDay:
 
         data = self._windows._hours(self.day, self.revision).get("sample")
         return pl.read_ipc(io.BytesIO(data)) if data else pl.DataFrame()
+
+
+class _Hours(Mapping[int, "Profile"]):
+    """Packed Profiles by clock hour, in order."""
+
+    def __init__(self, packed: Mapping[int, bytes]) -> None:
+        self._packed = dict(sorted(packed.items()))
+
+    def __getitem__(self, hour: int) -> Profile:
+        from .profiles import Profile
+
+        return Profile.from_bytes(self._packed[hour])
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._packed)
+
+    def __len__(self) -> int:
+        return len(self._packed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ def judge(
         touched = [incidents.get(n) for n in known.incidents]
         notes = [*built.notes, *notes_of(project, units)]
         return Judged(windows=[], incidents=touched, built=len(built.days), notes=notes, quality=known.windows)
-    run = Run(project, name, units, pending, now=now)
+    run = Run(project, name, units, pending, now=now, anew=rebuild)
     run.judge()
     # After the windows' own judgement: outcomes come days later, and what they say stands beside it.
     known = update(project, name, until=moment, now=now, budget=budget, rebuild=rebuild)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,9 +15,11 @@ from middlewatch.incidents import Incident, Incidents
 from middlewatch.journal import Journal
 from middlewatch.outcomes.keeping import OUTCOMES
 from middlewatch.shift import Facts, Reading, Verdict, Watch
+from middlewatch.shift.state import resume
 from middlewatch.times import iso
 
 from .beside import REFUSED, refused, released, released_against_gate
+from .folds import Folds
 from .past import Past
 from .units import Unit
 from .words import about, rounded, short, title
@@ -29,6 +32,10 @@ if TYPE_CHECKING:
 ACTOR = "monitor"
 TOP = 5
 MOST_CHANNELS = 12
+# Rows come late: a long run keeps where the fold stood so many windows before the last as well, of hours at the
+# beginning of so many days.
+SPOTS = (4, 8, 16, 32)
+MORNINGS = 2
 # The month that the budget is promised for.
 IDLE = timedelta(days=30)
 
@@ -60,7 +67,14 @@ class Run:
     """One pass over the windows in order: each pending one is judged, then every one is learnt."""
 
     def __init__(
-        self, project: Project, name: str, units: Sequence[Unit], pending: Sequence[Unit], *, now: datetime
+        self,
+        project: Project,
+        name: str,
+        units: Sequence[Unit],
+        pending: Sequence[Unit],
+        *,
+        now: datetime,
+        anew: bool = False,
     ) -> None:
         self.name = name
         self.now = now
@@ -70,7 +84,6 @@ class Run:
         self.pending = {one.start for one in pending}
         first = next(place for place, one in enumerate(units) if one.start in self.pending)
         self.length = length = shift.LENGTHS[project.config.monitor.window]
-        self.units = units[max(first - length.reach, 0) :]
         self.bad = self.incidents.bad_spans()
         # The incident about outcomes is kept by those: its channels are none of the windows'.
         known = self.incidents.all()
@@ -89,15 +102,48 @@ class Run:
         # The past as it stood before each open incident: what "it lasts" is held against.
         self.frozen: dict[int, _Before] = {}
         self.previous: Mapping[str, Watch] = {}
-        self.learnt: list[Unit] = []
-        self.shares: list[float] = []
+        self.folds = Folds(project, name, units, length=length, budget=budget, marked=self._marked)
+        if anew:
+            self.folds.forget()
+        self.begin = self._resume(units, first)
+        self.spots = _spots(units) if length.cycle > 1 else {len(units) - back for back in SPOTS}
+        self.units = units[self.begin :]
+        before = units[max(first - length.reach, 0) : self.begin]
+        self.learnt = [one for one in before if one.rows and not self._marked(one)]
+        self.shares = [one.refused_share for one in before if one.logged][-shift.HISTORY :]
+
+    def _resume(self, units: Sequence[Unit], first: int) -> int:
+        """Take up the fold where it stood before the first window to judge; the place from which to go on."""
+        since = self._since()
+
+        def fits(place: int) -> bool:
+            # What an open incident is held against comes before it; an alarm may be about the window before, too.
+            between = any(one.rows and not self._marked(one) for one in units[place:first])
+            return place < first and between and iso(units[place].bounds[0]) <= since
+
+        found = self.folds.newest(sorted(self.watches), fits)
+        if found is None:
+            return max(first - self.length.reach, 0)
+        place, states = found
+        known = [one for one in units[:place] if one.rows and not self._marked(one)]
+        for version, watch in self.watches.items():
+            resume(watch, states[version], [partial(self.past.under, one, version) for one in known])
+        return place
+
+    def _since(self) -> str:
+        """Where the oldest open incident began."""
+        return min((one.since for one in self.active.values()), default="9999")
 
     def judge(self) -> None:
         """Go through the windows; fills `done` and `touched`."""
-        for unit in self.units:
-            for n, incident in self.active.items():
-                if n not in self.frozen and iso(unit.bounds[0]) >= incident.since:
-                    self._freeze(n, self.watches)
+        last = -1
+        kept: dict[int, Mapping[str, Watch]] = {}
+        for place, unit in enumerate(self.units, self.begin):
+            fresh = [n for n, one in self.active.items() if n not in self.frozen and iso(unit.bounds[0]) >= one.since]
+            for n in fresh:
+                self._freeze(n, self.watches)
+            if fresh or place in self.spots:
+                kept[place] = {version: watch.copy() for version, watch in self.watches.items()}
             if unit.start in self.pending:
                 self._judge(unit)
             if unit.logged:
@@ -107,8 +153,17 @@ class Run:
                 for version, watch in self.watches.items():
                     watch.step(unit.start, self.past.under(unit, version))
                 self.learnt.append(unit)
+                last = place
             self._keep(before=unit.days[0].day)
         self._keep()
+        self._remember({**kept, last: self.previous})
+
+    def _remember(self, folds: Mapping[int, Mapping[str, Watch]]) -> None:
+        """Keep where the fold stood before these windows, by their places, for the next run."""
+        for place, watches in folds.items():
+            if watches:
+                self.folds.keep(place, watches)
+        self.folds.expire(self._since())
 
     def _keep(self, *, before: date | None = None) -> None:
         """Write the judgements of hours, a day at a time, once it is over or the run ends."""
@@ -299,6 +354,12 @@ class Run:
         )
         self.touched.add(incident.n)
         return incident
+
+
+def _spots(hours: Sequence[Unit]) -> set[int]:
+    """Places of the first hours of the last days."""
+    first = {unit.days[0].day: place for place, unit in reversed(list(enumerate(hours)))}
+    return set(sorted(first.values())[-MORNINGS:])
 
 
 def _began_in(incident: Incident, unit: Unit) -> bool:
