@@ -115,6 +115,7 @@ FLOORS: list[set[str]] = [
         "responses",
         "score",
         "serve",
+        "sides",
         "status",
         "train",
         "why",

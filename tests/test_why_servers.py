@@ -84,7 +84,7 @@ def test_a_server_leaves_what_it_runs_on_and_says_so(shop: mw.Handle) -> None:
     assert found.version == "v2"
     assert found.server == facts["server"]
     assert found.environment["zone"] == "Asia/Tokyo"
-    assert found.environment["locale_asked"] == "C"
+    assert found.environment["locale"] == "C"
     assert {"polars", "numpy", "lightgbm", "uvicorn", "middlewatch"} <= set(found.environment["packages"])
     assert facts["environment"]["cpu_flags"] == found.environment["cpu_flags"]
     assert facts["models"]["returns"]["version"] == "v2"

@@ -193,32 +193,36 @@ def of_schemas(then: Schema, now: Schema) -> list[Difference]:
 
 def of_manifests(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Difference]:
     """What two model versions were made of: inputs, settings, environment, code, threshold; and their worth."""
-    found = []
+    found: list[tuple[str, Any, Any]] = []
     for metric in now["metrics"]:
         if metric in then["metrics"] and then["metrics"][metric]["value"] != now["metrics"][metric]["value"]:
             said = f"{metric} {then['metrics'][metric]['value']:.4f} -> {now['metrics'][metric]['value']:.4f}"
-            found.append(said + f" on {then['holdout_rows']:,} and {now['holdout_rows']:,} later rows")
+            said += f" on {then['holdout_rows']:,} and {now['holdout_rows']:,} later rows"
+            found.append((said, then["metrics"][metric]["value"], now["metrics"][metric]["value"]))
     if then["inputs"] != now["inputs"]:
         gone = [one for one in then["inputs"] if one not in now["inputs"]]
         new = [one for one in now["inputs"] if one not in then["inputs"]]
         parts = [f"without {', '.join(gone)}"] if gone else []
         parts += [f"with {', '.join(new)}"] if new else []
-        found.append("inputs: " + (", ".join(parts) or "in another order"))
+        found.append(("inputs: " + (", ".join(parts) or "in another order"), then["inputs"], now["inputs"]))
     for about in ("settings", "environment"):
         old, new_ = then.get(about) or {}, now.get(about) or {}
         found += [
-            f"{about}: {key} {_short(old.get(key))} -> {_short(new_.get(key))}"
+            (f"{about}: {key} {_short(old.get(key))} -> {_short(new_.get(key))}", old.get(key), new_.get(key))
             for key in sorted({*old, *new_})
             if old.get(key) != new_.get(key)
         ]
     found += [
-        f"{key.replace('_', ' ')} {_short(then.get(key))} -> {_short(now.get(key))}"
+        (f"{key.replace('_', ' ')} {_short(then.get(key))} -> {_short(now.get(key))}", then.get(key), now.get(key))
         for key in ("threshold", "seed", "code", "trained_until", "forced")
         if then.get(key) != now.get(key)
     ]
     if then.get("trees_sha256") == now.get("trees_sha256"):
-        found.append("the trees are the same, to the byte")
-    return [Difference(what="model", column=None, words=one, size=0.0) for one in found]
+        found.append(("the trees are the same, to the byte", None, None))
+    return [
+        Difference(what="model", column=None, words=words, size=0.0, evidence={"was": was, "is": is_now})
+        for words, was, is_now in found
+    ]
 
 
 def _short(value: Any) -> str:

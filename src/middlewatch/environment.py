@@ -41,10 +41,9 @@ def here() -> dict[str, Any]:
     facts["packages"] |= _versions(_SERVING)
     return {
         **facts,
-        "locale": locale.setlocale(locale.LC_ALL, None),
-        "locale_asked": os.environ.get("LC_ALL") or os.environ.get("LC_CTYPE") or os.environ.get("LANG") or "",
-        "encoding": locale.getpreferredencoding(False),
         "zone": os.environ.get("TZ") or "/".join(dict.fromkeys(time.tzname)),
+        "locale": os.environ.get("LC_ALL") or os.environ.get("LC_CTYPE") or os.environ.get("LANG") or "",
+        "encoding": locale.getpreferredencoding(False).lower(),
         "cpu": _cpu("model name") or platform.processor(),
         "cpu_flags": hashlib.sha256(" ".join(sorted(_cpu("flags").split())).encode()).hexdigest()[:12],
         "cpus": _cpus(),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from . import groups, times
-from .errors import NotFound, NothingToDo, UsageError
+from .errors import NotFound, NothingToDo
 from .project import Project
 from .times import zone_of
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .releases import Released
     from .retrain import Retrained
     from .score import Scored
+    from .sides import Comparison
     from .status import Status
     from .train import Trained
     from .why import Diagnosis, Explained
@@ -398,6 +399,7 @@ class Handle:
             until=self.moment(until),
             where=where,
             by="time" if by == "time" else "received",
+            compared=True,
         )
 
     def shadow(self, *, since: datetime | str | None = None, until: datetime | str | None = None) -> pl.DataFrame:
@@ -435,28 +437,20 @@ class Handle:
         }
 
     def differences(self, then: str, now: str) -> tuple[Difference, ...]:
-        """What two data versions (`d6`, `d7`) or two model versions (`v6`, `v7`) differ in, the weightiest first.
+        """What two data versions (`d6`, `d7`) or two model versions (`v6`, `v7`) differ in, the weightiest first."""
+        from .sides.versions import of_versions
 
-        Of models: their worth and what they were made of, then their schemas, then their data. Raises NotFound,
-        UsageError for one of each kind.
+        return of_versions(self.project.store, self.model, then, now)
+
+    def compare(self, a: str, b: str) -> Comparison:
+        """What differs between two sides, and what it does to the answers: the same logged requests go to both.
+
+        A side is a channel (`live`, `staging`, `shadow`), a version, a store (`"URL#staging"`, `"path#live"`), or the
+        URL of a server. Raises NotFound, UsageError, OutOfReach; NothingToDo for one side twice.
         """
-        from . import data, model
-        from .differences import between, of_manifests, of_schemas
+        from .sides import compare
 
-        store, name = self.project.store, self.model
-        kinds = {one[:1] for one in (then, now)}
-        if kinds == {"d"}:
-            return between(*(data.profile(store, name, one) for one in (then, now)))
-        if kinds != {"v"}:
-            raise UsageError(
-                f"{then} and {now} are not of a kind", fix="two data versions, d6 d7, or two models, v6 v7"
-            )
-        old, new = (model.load(store, name, one) for one in (then, now))
-        found = [*of_manifests(old.manifest, new.manifest), *of_schemas(old.schema, new.schema)]
-        sources = [str(one.manifest["data"]) for one in (old, new)]
-        if len({*sources}) > 1:
-            found += between(*(data.profile(store, name, one) for one in sources))
-        return tuple(found)
+        return compare(self.project, self.model, a, b)
 
     def score(
         self,

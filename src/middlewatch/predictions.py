@@ -68,6 +68,9 @@ REFUSED = (
 )  # fmt: skip
 """Columns of a refused request."""
 
+COMPARE = "middlewatch-compare"
+"""The caller of requests that `middlewatch compare` sent again: kept like any other, and no traffic."""
+
 _BATCH_ROWS = 250_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAME = re.compile(r"(?P<version>[^@/]+)@(?P<ident>[^@/]+)@(?P<first>\d{10})-(?P<last>\d{10})\.parquet")
@@ -399,8 +402,11 @@ def scan(
     columns: Sequence[str] | None = None,
     where: str | None = None,
     stream: Stream = "log",
+    compared: bool = False,
 ) -> pl.LazyFrame:
     """Logged rows with event time (`by="time"`) or received time in [since, until), in no order.
+
+    Requests that `middlewatch compare` sent again are no traffic: only with `compared` are they among them.
 
     `folder` is the spool of this machine: rows not yet in the store, or what `live` gave of it. `columns` picks some
     (unknown ones are left out), `where` filters: `"mw.score" > 0.5 AND temp < 0`. UsageError where that is faulty.
@@ -422,6 +428,8 @@ def scan(
         frame = frame.filter(bound >= since)
     if until is not None:
         frame = frame.filter(bound < until)
+    if not compared:
+        frame = frame.filter(pl.col("mw.caller").ne_missing(COMPARE))
     if where:
         frame = _filtered(frame, where)
     if columns is not None:
@@ -440,10 +448,11 @@ def read(
     by: By = "time",
     columns: Sequence[str] | None = None,
     where: str | None = None,
+    compared: bool = False,
 ) -> pl.DataFrame:
     """As `scan`, as a frame sorted by that time and id."""
     wanted = None if columns is None else [*dict.fromkeys([*columns, f"mw.{by}", "mw.id"])]
-    found = scan(store, folder, model, since=since, until=until, by=by, columns=wanted, where=where)
+    found = scan(store, folder, model, since=since, until=until, by=by, columns=wanted, where=where, compared=compared)
     frame = _collected(found.sort(f"mw.{by}", "mw.id"), where)
     return frame if columns is None else frame.select([name for name in columns if name in frame.columns])
 

@@ -187,6 +187,22 @@ def monitor(
 
 
 @verb(OPERATE)
+def compare(
+    call: Call,
+    a: Annotated[str, typer.Argument(metavar="A")],
+    b: Annotated[str, typer.Argument(metavar="B")],
+) -> Answer:
+    """Why does it work in staging and break in prod: the same requests on both, and what else differs.
+
+    A side is a channel (live, staging, shadow), a version, a store (PATH#staging), or a server (http://host:8000).
+
+    middlewatch compare staging live
+    """
+    found = call.handle().compare(a, b)
+    return Answer(found.to_dict(), found.lines(), 1 if found.matters else 0 if found.requests else 5)
+
+
+@verb(OPERATE)
 def note(
     call: Call,
     text: Annotated[str, typer.Argument(metavar="TEXT")],

@@ -17,6 +17,7 @@ from middlewatch.journal import Entry, Journal
 from middlewatch.lenses import lenses
 from middlewatch.monitor import live_models
 from middlewatch.monitor.beside import REFUSED, RELEASE, released_against_gate, unlike
+from middlewatch.predictions import COMPARE
 from middlewatch.replay import Replayer, disagreement, load
 from middlewatch.shift import Reading
 from middlewatch.times import iso
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Looks", "Watcher"]
 
+# What `middlewatch compare` sent again is no traffic.
+_ASKED = pl.col("mw.caller").ne_missing(COMPARE)
 # Rows held: blocks of two versions and the first 500 of a release fit well.
 HELD = 2000
 # The previous version answers the first so many rows of a release as well.
@@ -96,8 +99,8 @@ class Watcher:
     def look(self, now: datetime) -> list[int]:
         """Judge what has come; returns the numbers of the incidents it opened or changed. Raises OutOfReach."""
         self.teller.begin(now)
-        fresh = self._take(self._log.new(now=now, most=HELD))
-        turned = self._refusals.new(now=now, most=HELD)
+        fresh = self._take(self._log.new(now=now, most=HELD).filter(_ASKED))
+        turned = self._refusals.new(now=now, most=HELD).filter(_ASKED)
         if fresh or turned.height:
             self._since = now
         if fresh:

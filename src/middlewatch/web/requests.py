@@ -67,6 +67,7 @@ def _newest(
             since=now - back if back is not None else None,
             by="received",
             stream="refused" if refused else "log",
+            compared=True,
         )
         for key, value in asked.items():
             if value:

@@ -156,14 +156,14 @@ def _found(project: Project, name: str, ident: str) -> pl.DataFrame:
     except UsageError:
         if live is None or model.ours(live):
             raise
-        return predictions.scan(store, spool, name).filter(pl.col("mw.id") == ident).collect()
+        return predictions.scan(store, spool, name, compared=True).filter(pl.col("mw.id") == ident).collect()
     since, until = first - timedelta(seconds=1), last + timedelta(seconds=1)
-    rows = predictions.read(store, spool, name, since=since, until=until, by="received").filter(begins)
+    rows = predictions.read(store, spool, name, since=since, until=until, by="received", compared=True).filter(begins)
     if rows.height > 1 and not full:
         some = ", ".join(rows["mw.id"].head(4))
         raise UsageError(f"{rows.height:,} predictions begin with {ident}", fix=f"type more of it: {some}")
     if not rows.height and live is not None and not model.ours(live):
-        return predictions.scan(store, spool, name).filter(pl.col("mw.id") == ident).collect()
+        return predictions.scan(store, spool, name, compared=True).filter(pl.col("mw.id") == ident).collect()
     return rows
 
 
