@@ -140,6 +140,17 @@ def test_a_grid_proves_a_factor_and_prints_its_inverse() -> None:
     assert shown["undone"]["price"] == round(shown["undone"]["price"])
 
 
+@pytest.mark.parametrize("onset", [60, 200, 350])
+@pytest.mark.parametrize("factor", [0.86, 1.37])
+def test_a_factor_on_money_is_found_wherever_it_began(onset: int, factor: float) -> None:
+    late = pl.int_range(pl.len()) >= onset
+    changed = pl.when(late).then(price * factor).otherwise(price)
+    cause = first(lambda rows: rows.with_columns(changed.alias("price")))
+    assert (cause.column, cause.kind, cause.form) == ("price", "scale", "free ratio"), cause.detail
+    assert abs(cause.facts["slope"] - factor) < 1e-9
+    assert np.flatnonzero(cause.affected)[0] == onset
+
+
 def test_a_caller_is_named_where_some_nulls_are_usual() -> None:
     assert first(FAULTS["nulls of a caller over usual ones"][0]).slice == ("mw.caller", "app/7")
 

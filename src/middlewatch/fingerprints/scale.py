@@ -319,11 +319,14 @@ def _apart(a: Map, b: Map, past: NumberPast) -> bool:
 
 
 def _free(case: Case, column: str, past: NumberPast, reach: float) -> Iterator[Map]:
-    """Maps that the data suggest: fitted on every other row, on all rows, the last half, and each caller."""
+    """Maps that the data suggest: fitted on every other row, on all rows, the last half, each caller, and the values
+    that lie where none did before, as a change may begin anywhere in the window."""
     values = case.numbers(column)
     odd = np.arange(case.rows) % 2 == 1
     groups = [np.ones(case.rows, bool), np.arange(case.rows) >= case.rows // 2]
     groups += [rows for (name, _), rows in case.slices.items() if name == "mw.caller"]
+    if past.lattice is not None:
+        groups.append(~past.lattice.holds(values))
     at = np.linspace(0.1, 0.9, 17)
     target = np.quantile(past.pooled, at)
     for rows in groups:
@@ -338,7 +341,8 @@ def _free(case: Case, column: str, past: NumberPast, reach: float) -> Iterator[M
             logs = np.log(came[both] / target[both])
             ratio = float(np.median(logs))
             off = past.lattice is not None and float(past.lattice.holds(fitted).mean()) < limits.LATTICE_CONTROL
-            if (off or abs(ratio) > max(reach, 0.04)) and float(logs.std()) < 0.15 * abs(ratio) + 0.03:
+            even = abs(ratio) > max(reach, 0.04) and float(logs.std()) < 0.15 * abs(ratio) + 0.03
+            if off or even:  # values that are off their lattice prove a factor by the way back alone
                 back = _refined(past, fitted, float(np.exp(-ratio)), 0.0)[0]
                 if not 0.5 < back * np.exp(ratio) < 2:  # drawn to another place of the lattice: no factor at all
                     continue
@@ -421,11 +425,14 @@ def _round_factor(lattice: Lattice, came: Floats, slope: float) -> float:
     values = values[np.linspace(0, len(values) - 1, min(len(values), 60)).astype(np.int64)] if len(values) else values
     if len(values) < limits.LATTICE_DISTINCT or float(lattice.holds(values).mean()) > limits.LATTICE_CONTROL:
         return slope
+    # A factor guessed from so many values of such a spread is this far off at most, by three standard errors.
+    spread = float(np.std(came)) / max(abs(float(np.mean(came))), 1e-12)
+    off = float(np.clip(3 * spread / np.sqrt(len(came)), 0.07, 0.25))
     best, most = slope, limits.LATTICE_MATCH
     for middle, back in ((1 / slope, False), (slope, True)):
         unit = 10.0 ** (np.floor(np.log10(middle)) - 3)
         for step in (100, 10, 1):  # the roundest first
-            low, high = np.floor(0.93 * middle / unit / step), np.ceil(1.07 * middle / unit / step)
+            low, high = np.floor((1 - off) * middle / unit / step), np.ceil((1 + off) * middle / unit / step)
             for factor in np.round(np.arange(low, high + 1) * step) * unit:
                 a = factor if back else 1 / factor
                 held = float(lattice.holds(values * a, 1e-6 * abs(a)).mean())
