@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from datetime import date
 from xml.etree import ElementTree as ET
@@ -93,6 +94,20 @@ def test_an_incident_is_cut_at_the_edge_and_named_beside_itself() -> None:
     (label,) = found(root, "span-label")
     assert (label.text, label.get("text-anchor")) == ("incident 3", "end")
     assert not found(band(days(30), spans=[Span(since=START - 9, until=START - 2, label="old")]), "span")
+
+
+def test_names_of_incidents_that_are_close_stand_in_rows_of_their_own() -> None:
+    spans = [Span(since=START + at, until=START + at + 1, label=f"incident {at}") for at in (2, 20, 21, 23, 28)]
+    labels = found(band(days(30), spans=spans), "span-label")
+    assert [one.text for one in labels] == [f"incident {at}" for at in (2, 20, 21, 23, 28)]
+    edges = []
+    for one in labels:
+        at, width = float(one.get("x", "").rstrip("%")) / 100, 0.016 * len(one.text or "")
+        edges.append((one.get("y"), at - width if one.get("text-anchor") == "end" else at, width))
+    for (row, left, width), (other, start, wide) in itertools.combinations(edges, 2):
+        assert row != other or left + width <= start or start + wide <= left
+    crowd = [Span(since=START + at, until=START + at + 1, label=f"incident {at}") for at in range(29)]
+    assert 4 <= len(found(band(days(30), spans=crowd), "span-label")) < 29
 
 
 def test_words_of_users_are_escaped_everywhere() -> None:

@@ -207,6 +207,8 @@ def test_a_mark_for_missing_is_found_by_its_place(tmp_path: Path) -> None:
     assert column.min is not None
     assert column.min > -100  # type: ignore[operator]
     assert column.nulls > 0.02
+    wide = ["-999" if row % 50 == 0 else str(100 + 90 * row) for row in range(500)]
+    assert column_of(tmp_path, wide)[0].missing == ("-999",), "however wide the rest is: it is the only negative one"
     for other in ("-1", "-200", "0"):
         asked = [other if row % 50 == 0 else str(1000 + row % 20) for row in range(500)]
         column, doubts = column_of(tmp_path, asked)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +84,21 @@ def start(folder: Path, target: str, code: str, *, more: str = "", files: dict[s
     path = folder / "middlewatch.toml"
     path.write_text(path.read_text().replace("\ntarget =", f'\ntrain = "train.py"\n{more}\ntarget =', 1))
     return mw.open(folder)
+
+
+def test_the_command_line_trains_what_imports_scikit_learn_and_pandas(tmp_path: Path) -> None:
+    project = start(tmp_path, "rare", PIPELINE.format(model="LogisticRegression", more=""), more='frame = "pandas"')
+    command = [sys.executable, "-m", "middlewatch", "train", "--project", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.stdout.startswith("v1 from d1")
+    project.promote("v1", force="a try")
+    # The default model after it is held against it.
+    path = tmp_path / "middlewatch.toml"
+    path.write_text(path.read_text().replace('train = "train.py"\nframe = "pandas"\n', ""))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert "not_worse" in done.stdout
 
 
 CASES: list[tuple[str, str, str, str, dict[str, str]]] = [

@@ -72,6 +72,22 @@ def test_each_task_goes_the_whole_way(tmp_path: Path, target: str, task: str, me
     assert logged.sort("mw.time")["mw.time"].to_list() == frame["seen"].to_list()
 
 
+def test_a_model_of_numbers_alone_has_a_past_and_outcomes(tmp_path: Path) -> None:
+    frame = measured(2_000).drop("colour").with_columns(order=pl.int_range(2_000))
+    frame.drop("kind", "weight").write_parquet(tmp_path / "rare.parquet")
+    library.init(str(tmp_path / "rare.parquet"), target="rare", time="seen", key="order", folder=tmp_path)
+    project = mw.open(tmp_path)
+    project.train()
+    project.promote("v1", force="a test")
+    days = project.project.windows("rare").summaries()
+    assert len(days) > 30
+    later = frame.with_columns(pl.col("seen") + pl.duration(days=42), pl.col("order") + 2_000).head(480)
+    project.score(later.drop("kind", "weight", "rare"), log=True)
+    project.import_labels(later.select("order", "rare"), value="rare", key="order")
+    project.monitor(until=START + timedelta(days=60))
+    assert project.status(now=START + timedelta(days=53)).quality["labelled_share"] == 1.0
+
+
 def test_the_same_seed_and_data_give_the_same_trees(tmp_path: Path) -> None:
     project = start(tmp_path, "weight", measured(800))
     first, second, other = project.train(), project.train(), project.train(seed=7)

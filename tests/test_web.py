@@ -177,6 +177,29 @@ def test_home_says_in_one_sentence_what_is_wrong_since_when_and_likely_why(site:
     assert "delay v2 live since 14 May 2013, 09:00 UTC" in words
 
 
+def test_what_was_rolled_back_since_an_incident_opened_is_said_until_its_rows_tell(tmp_path: Path) -> None:
+    project = build(tmp_path)
+    site, journal = Site(project), project.journal("delay")
+    assert "rolled back" not in site.ask("/").words
+    at = NOW - timedelta(minutes=10)
+    journal.append(action="rollback", version="v1", actor="ann", host="ci", at=at, expect=len(journal.entries()))
+    for path in ("/", "/i/1"):
+        assert (
+            "v2 was rolled back to v1 since; the next window will tell, 11 Jun 2013, 02:04 UTC." in site.ask(path).words
+        )
+    sentence = site.ask("/home.json").json()["sentence"]
+    assert sentence.startswith("Failing: incident 1")
+    assert sentence.endswith("; v2 was rolled back to v1 since; the next window will tell")
+    kept = site.ask("/home.json").json()["incidents"][0]["released_since"]
+    assert kept == {"action": "rollback", "version": "v1", "previous": "v2", "at": kept["at"], "told": False}
+    project.incidents("delay").add(1, "update", at=NOW, actor="monitor", rows=180)
+    assert site.ask("/home.json").json()["sentence"].endswith("v2 was rolled back to v1 since")
+    project.incidents("delay").add(1, "resolve", at=NOW, actor="ann", cause="a release")
+    healthy = site.ask("/home.json").json()["sentence"]
+    assert "no alarm" not in healthy, "the last window had one"
+    assert "had incident 1, resolved since" in healthy
+
+
 def test_home_has_four_numbers_and_an_incident_does_not_make_itself_usual(site: Site) -> None:
     found = {one["name"]: one for one in site.ask("/home.json").json()["numbers"]}
     assert list(found) == ["Requests", "Refused", "Score", "Quality"]

@@ -139,6 +139,23 @@ def test_a_wrong_release_is_proved_by_replay_and_rolling_back_helps(shop: mw.Han
     assert [one.kind for one in found.causes] == ["release"], "the inputs are as always and are not blamed"
 
 
+def test_a_release_that_was_rolled_back_in_between_is_named_and_needs_no_second_rollback(shop: mw.Handle) -> None:
+    shop.promote("v1", force="a slip of the hand")
+    shop.rollback()
+    rows = orders(TRAINED_DAYS + CALM_DAYS, 1).drop("bad").sort("at")
+    shop.score(rows.head(ROWS // 2), log=True, version="v1")
+    shop.score(rows.tail(ROWS - ROWS // 2), log=True, version="v2")
+    found = ask(shop)
+    assert found.causes, (found.told, found.ruled_out, found.checked)
+    cause = found.causes[0]
+    assert (cause.kind, cause.effect.rows) == ("release", ROWS // 2)
+    assert "a slip of the hand" in cause.event
+    assert "v2 is live again" in cause.fix
+    assert "was done" in found.rollback
+    assert "rollback" not in found.next
+    assert not any("planned release" in one for one in found.told)
+
+
 def test_servers_that_disagree_are_named(shop: mw.Handle) -> None:
     shop.promote("v1", force="a slip of the hand")
     rows = orders(TRAINED_DAYS + CALM_DAYS, 1).drop("bad")

@@ -27,7 +27,10 @@ WIDE = 1000.0
 TOP, BOTTOM = 34.0, 24.0
 # Labels nearer than this share of the width would overlap on a phone.
 NEAR = 0.085
+# What a letter of a label takes of the width there.
+LETTER = 0.018
 ROWS_OF_LABELS = 2
+ROWS_OF_SPANS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,14 +318,26 @@ def _spans(box: _Box, spans: Sequence[Span]) -> str:
 
 
 def _span_labels(box: _Box, spans: Sequence[Span]) -> str:
-    parts = []
-    for left, right, span in _clipped(box, spans):
+    """The names of spans, none upon another: each in the first row that is free there, newest first.
+
+    What finds no row goes unnamed; the description of the drawing names every one.
+    """
+    parts: list[str] = []
+    rows: list[list[tuple[float, float]]] = [[] for _ in range(ROWS_OF_SPANS)]
+    for left, right, span in sorted(_clipped(box, spans), key=lambda one: -one[0]):
+        width = LETTER * (len(span.label) + 1)
+        ends = left > 0.5
+        edges = (left - width, left) if ends else (right, right + width)
+        row = next((at for at, taken in enumerate(rows) if all(edges[1] <= a or edges[0] >= b for a, b in taken)), None)
+        if row is None:
+            continue
+        rows[row].append(edges)
         kind = "span-label over" if span.over else "span-label"
-        if left > 0.5:
-            parts.append(_text(left, TOP + 14, span.label, kind, anchor="end", shift=-6))
-        else:
-            parts.append(_text(right, TOP + 14, span.label, kind, anchor="start", shift=6))
-    return "".join(parts)
+        share, shift = (left, -6) if ends else (right, 6)
+        parts.append(
+            _text(share, TOP + 14 + 16 * row, span.label, kind, anchor="end" if ends else "start", shift=shift)
+        )
+    return "".join(reversed(parts))
 
 
 def _clipped(box: _Box, spans: Sequence[Span]) -> Iterable[tuple[float, float, Span]]:
@@ -347,7 +362,7 @@ def _marks(box: _Box, marks: Sequence[Mark]) -> str:
     taken = [-1.0] * ROWS_OF_LABELS
     for share, label in _together(box, [one for one in inside if one.kind == "release"]):
         row = next((at for at, edge in enumerate(taken) if share - edge >= NEAR), 0)
-        taken[row] = share + 0.018 * max(0, len(label) - 3)
+        taken[row] = share + LETTER * max(0, len(label) - 3)
         parts.append(_text(share, TOP - 9 - 14 * row, label, "release-label", anchor="end" if share > 0.9 else "start"))
     return "".join(parts)
 

@@ -101,7 +101,8 @@ def _keep_worth(
     target = target_of(rows, schema)
     local = times.dt.convert_time_zone(str(project.zone)).dt.date()
     columns = outcomes.categories(schema)
-    picked = rows.select(columns).with_columns(local.alias("mw.day")).with_row_index("mw.row")
+    # The days first: of a model with numbers alone no column is picked, and the frame would have no rows.
+    picked = rows.select(local.alias("mw.day"), *columns).with_row_index("mw.row")
     for (day,), part in picked.partition_by("mw.day", as_dict=True).items():
         if day not in days or day in logged:
             continue

@@ -17,6 +17,7 @@ from .quality.told import told
 from .times import day_bounds, day_of, hour_bounds, iso
 
 if TYPE_CHECKING:
+    from .journal import Entry
     from .project import Project
 
 State = Literal["healthy", "look", "failing", "no_data", "learning"]
@@ -37,7 +38,8 @@ USUAL_WINDOWS = 28
 class Status:
     """One model's state in facts. Times are ISO; `days` are the newest windows' summaries, oldest first.
 
-    `shared` are, by number, the incidents of other models that are one with an incident of this.
+    `shared` are, by number, the incidents of other models that are one with an incident of this; `released` what was
+    made live since an incident opened (`released_since`).
     """
 
     model: str
@@ -50,6 +52,7 @@ class Status:
     quality: Mapping[str, Any]
     incidents: Sequence[Incident]
     shared: Mapping[int, Sequence[Incident]]
+    released: Mapping[int, Mapping[str, Any]]
     why_confirmed: Mapping[str, int]
     guessed_limits: int
     frozen: bool
@@ -72,7 +75,12 @@ class Status:
             "score": dict(self.score),
             "quality": dict(self.quality),
             "incidents": [
-                {**one.to_dict(), "with": groups.beside(self.shared.get(one.n, ()))} for one in self.incidents
+                {
+                    **one.to_dict(),
+                    "with": groups.beside(self.shared.get(one.n, ())),
+                    "released_since": self.released.get(one.n),
+                }
+                for one in self.incidents
             ],
             "why_confirmed": dict(self.why_confirmed),
             "guessed_limits": self.guessed_limits,
@@ -98,23 +106,23 @@ def status(project: Project, name: str, *, now: datetime | None = None, clock: d
     incidents = [one for one in known if one.active]
     closed = [one for one in known if one.confirmed is not None]
     logged = [one for one in days if one["source"] == "log"]
-    live_entry = next(
-        (one for one in reversed(journal.entries()) if one.version == live and one.channel == "live"), None
-    )
+    entries = journal.entries()
+    live_entry = next((one for one in reversed(entries) if one.version == live and one.channel == "live"), None)
     hourly = project.config.monitor.window == "hour"
     silent = _silent_hours(logged, moment, zone) if hourly else _silent_days(logged, day_of(moment, zone))
     state = _state(live, logged, days, incidents, silent)
     grouped = groups.groups(project.store) if incidents else {}
     shared = {one.n: groups.members(project.store, one, grouped) for one in incidents}
+    released_then = {one.n: since for one in incidents if (since := released_since(one, entries)) is not None}
     watched = _monitor(project, name, clock, live=moment == clock)
     if watched["late"] and state in ("healthy", "learning"):
         state = "look"  # nobody looks: what came since may be anything
     return Status(
         model=name,
         state=state,
-        sentence=_sentence(
-            state, name, live, logged, incidents, shared, moment, runs.stale(project.config.monitor.window)
-        ),
+        sentence=_broken(state, incidents[-1], len(incidents) - 1, shared, released_then)
+        if incidents
+        else _sentence(state, name, live, logged, known, zone, runs.stale(project.config.monitor.window)),
         now=iso(moment),
         live={"version": live, "since": live_entry.at, "by": live_entry.actor} if live_entry else None,
         # The day that goes on has fewer rows than usual until it is over.
@@ -127,6 +135,7 @@ def status(project: Project, name: str, *, now: datetime | None = None, clock: d
         ),
         incidents=incidents,
         shared=shared,
+        released=released_then,
         why_confirmed={"confirmed": sum(1 for one in closed if one.confirmed), "of": len(closed)},
         guessed_limits=sum(len(column.guessed) for column in project.schema(name).columns),
         frozen=released.frozen,
@@ -217,33 +226,71 @@ def _silent_hours(logged: Sequence[Mapping[str, Any]], moment: datetime, zone: t
     return int((moment - ends[-1] - max(usual, timedelta())) / timedelta(hours=1)) - 1
 
 
+def released_since(incident: Incident, entries: Sequence[Entry]) -> dict[str, Any] | None:
+    """What was last made live after an incident opened: action, version, previous, at; None where nothing was.
+
+    `told` is true once rows seen after it belong to the incident: then it did not end with the release.
+    """
+    for one in reversed(entries):
+        if one.channel == "live" and one.action in ("promote", "rollback", "external"):
+            if one.at <= incident.opened:
+                return None
+            told = any(
+                event.kind == "update" and "rows" in event.facts and event.at > one.at for event in incident.events
+            )
+            return {"action": one.action, "version": one.version, "previous": one.previous, "at": one.at, "told": told}
+    return None
+
+
+def released_words(since: Mapping[str, Any]) -> str:
+    """ "v2 was rolled back to v1 since; the next window will tell", without its time."""
+    version, previous = since["version"], since["previous"]
+    if since["action"] == "rollback":
+        said = f"{previous} was rolled back to {version} since"
+    else:
+        said = f"{version} was released since" + (f" in place of {previous}" if previous else "")
+    return said + ("" if since["told"] else "; the next window will tell")
+
+
+def _broken(
+    state: State,
+    newest: Incident,
+    others: int,
+    shared: Mapping[int, Sequence[Incident]],
+    released: Mapping[int, Mapping[str, Any]],
+) -> str:
+    more = f" (and {others} more)" if others else ""
+    named = ", ".join(f"{one.model} {one.n}" for one in shared.get(newest.n, ()))
+    one_with = f" (one with {named})" if named else ""
+    since = f"; {released_words(released[newest.n])}" if newest.n in released else ""
+    return f"{WORDS[state]}: incident {newest.n}{one_with} since {newest.since}: {newest.title}{more}{since}"
+
+
 def _sentence(
     state: State,
     name: str,
     live: str | None,
     logged: Sequence[Mapping[str, Any]],
-    incidents: Sequence[Incident],
-    shared: Mapping[int, Sequence[Incident]],
-    moment: datetime,
+    known: Sequence[Incident],
+    zone: tzinfo,
     stale: timedelta,
 ) -> str:
-    if incidents:
-        newest = incidents[-1]
-        more = f" (and {len(incidents) - 1} more)" if len(incidents) > 1 else ""
-        others = ", ".join(f"{one.model} {one.n}" for one in shared.get(newest.n, ()))
-        one_with = f" (one with {others})" if others else ""
-        return f"{WORDS[state]}: incident {newest.n}{one_with} since {newest.since}: {newest.title}{more}"
+    """The state in words where no incident is open."""
     if state == "look":
         return f"Look: the monitor of {name} has not run for over {stale / timedelta(hours=1):.0f} hours"
     if live is None:
         return f"No data: no version of {name} is live yet"
     if not logged:
         return f"No data: {live} is live, nothing has been judged yet"
+    last = logged[-1]["day"]
     if state == "no_data":
-        return f"No data: {live} is live, the last logged day is {logged[-1]['day']}"
+        return f"No data: {live} is live, the last logged day is {last}"
     if state == "learning":
         return f"Learning: {live} is live, {len(logged)} days of its traffic seen so far"
-    return f"Healthy: {live} answers as it did; the last window, {logged[-1]['day']}, raised no alarm"
+    if troubled := [f"{one.n}" for one in known if _troubled(last, [one], zone)]:
+        which = f"incident{'s' if len(troubled) > 1 else ''} {' and '.join(troubled)}"
+        return f"Healthy: no incident is open; {last}, the last window, had {which}, resolved since"
+    return f"Healthy: {live} answers as it did; the last window, {last}, raised no alarm"
 
 
 def usual(

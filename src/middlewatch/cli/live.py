@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import UsageError
+from ..model import shelf
 from .output import Answer, progress, spark
 from .run import LIVE, Call, spare_imports, verb
 from .start import trained_lines
 
 if TYPE_CHECKING:
     from ..releases import Released
+    from ..status import Status
 
 Since = Annotated[str | None, typer.Option("--since", metavar="T", help="2h, yesterday 18:00, or ISO.")]
 Until = Annotated[str | None, typer.Option("--until", metavar="T")]
@@ -54,10 +56,22 @@ def status(call: Call, until: Until = None) -> Answer:
     if trouble := _undelivered(found[0].alerts):
         lines.append(f"WARN alerts    {trouble}")
     worst = next((one for one in found if not one.ok), found[0])
-    lines.append("Next:   middlewatch why" if not worst.ok else "Next:   middlewatch monitor")
+    lines.append(f"Next:   {_after(call, worst, several=len(found) > 1)}")
     facts = found[0].to_dict() if len(found) == 1 else {"models": {one.model: one.to_dict() for one in found}}
     silent = all(one.state == "no_data" for one in found)
     return Answer(facts, lines, 5 if silent else 0 if all(one.ok for one in found) else 1)
+
+
+def _after(call: Call, one: Status, *, several: bool) -> str:
+    """The command that comes next for a model: why, or what brings a first version into service, or the monitor."""
+    which = f" --model {one.model}" if several else ""
+    if not one.ok:
+        # A late monitor is no incident: there is nothing yet to ask why of.
+        return f"middlewatch why{which}" if one.incidents else "middlewatch monitor"
+    if one.live is None:
+        made = shelf(call.handle().project.store, one.model).names()
+        return f"middlewatch promote {made[-1]}{which}" if made else f"middlewatch train{which}"
+    return "middlewatch monitor"
 
 
 def _undelivered(alerts: Mapping[str, Any]) -> str:
@@ -242,8 +256,9 @@ def retrain(
 
     middlewatch retrain
     """
-    spare_imports()
-    done = call.handle().retrain(data=data, slot=slot, seed=seed, progress=progress)
+    handle = call.handle()
+    spare_imports(handle)
+    done = handle.retrain(data=data, slot=slot, seed=seed, progress=progress)
     code = {"refused": 1, "nothing_new": 5}.get(done.decision, 0)
     lines = [f"{done.decision.replace('_', ' ')}: {done.why}"]
     lines += trained_lines(done.trained) if done.trained else []

@@ -14,6 +14,8 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import UsageError, nearest
+from ..model import ours, shelf
+from ..predictors import OWN
 from .output import Answer, show
 
 if TYPE_CHECKING:
@@ -139,10 +141,17 @@ def verb(group: str, *, name: str | None = None) -> Callable[[Callable[..., Answ
     return wrap
 
 
-def spare_imports() -> None:
+def spare_imports(handle: Handle) -> None:
     """For a verb that trains: LightGBM imports scikit-learn and pandas where they are, seconds that it never needs.
 
-    Only for a process of our own that ends with its verb: there they are as good as not installed.
+    Only for a process of our own that ends with its verb, and only where nobody's own code runs in it, which may need
+    them: there they are as good as not installed.
     """
+    settings = handle.project.settings(handle.model)
+    if settings.train or settings.rules or ".py:" in (settings.source or "") or settings.frame == "pandas":
+        return
+    live = handle.project.journal(handle.model).live()
+    if live is not None and ours(live) and shelf(handle.project.store, handle.model).manifest(live)["kind"] == OWN:
+        return  # it is asked for the comparison
     for name in ("sklearn", "pandas"):
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]

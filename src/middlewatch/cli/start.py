@@ -100,8 +100,9 @@ def train(
 
     middlewatch train
     """
-    spare_imports()
-    trained = call.handle().train(data=data, seed=seed, force=force, progress=progress)
+    handle = call.handle()
+    spare_imports(handle)
+    trained = handle.train(data=data, seed=seed, force=force, progress=progress)
     return Answer(trained.to_dict(), trained_lines(trained), 0 if trained.ok else 1)
 
 

@@ -102,8 +102,10 @@ def spike(facts: Facts) -> tuple[float | int | datetime, int, bool] | None:
         known = str(abs(int(value))) in _MARKS and value == int(value) if math.isfinite(value) else False
         gap, width = abs(rest - value), abs(far - rest)
         minus_one = value == -1 and rest >= 0
-        if gap > width / 2 or minus_one:
-            return value, end.times, known and gap > width / 2
+        # One negative value alone in a column that has no other, and it is a mark people use: however wide the rest is.
+        lone_mark = known and value < 0 <= rest
+        if gap > width / 2 or minus_one or lone_mark:
+            return value, end.times, known and (gap > width / 2 or lone_mark)
     return None
 
 

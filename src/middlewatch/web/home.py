@@ -15,7 +15,7 @@ from .. import charts, groups, notes
 from ..incidents import Incident
 from ..model import shelf
 from ..project import Project
-from ..status import USUAL_WINDOWS, WORDS, Status, over, status, usual
+from ..status import USUAL_WINDOWS, WORDS, Status, over, released_words, status, usual
 from .http import Request, Response
 from .rendering import drawn, render
 
@@ -87,7 +87,7 @@ def answer(found: Status, project: Project) -> dict[str, Any]:
     """The one sentence in its parts: what, since when, how much the predictions moved, likely why."""
     if not found.incidents:
         said = _DAY.sub(lambda day: words.day(day[0]), found.sentence.partition(": ")[2])
-        return {"what": said, "incident": None, "cause": None, "with": []}
+        return {"what": said, "incident": None, "cause": None, "with": [], "released": None}
     worst = _worst(found.incidents)
     return {
         "what": words.headline(worst.title) or f"incident {worst.n}",
@@ -100,7 +100,13 @@ def answer(found: Status, project: Project) -> dict[str, Any]:
         "more": len(found.incidents) - 1,
         "with": groups.beside(found.shared.get(worst.n, ())),
         "cause": likely(worst),
+        "released": released(found.released.get(worst.n)),
     }
+
+
+def released(since: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What was made live since an incident opened, in words, and when; None where nothing was."""
+    return {"said": released_words(since), "at": since["at"]} if since is not None else None
 
 
 def likely(incident: Incident) -> dict[str, Any] | None:

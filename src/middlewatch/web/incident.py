@@ -14,7 +14,8 @@ from .. import groups, notes
 from ..errors import NotFound, nearest
 from ..incidents import Incident
 from ..project import Project
-from .home import bars_of
+from ..status import released_since
+from .home import bars_of, released
 from .http import Request, Response
 from .rendering import drawn, render
 
@@ -38,6 +39,7 @@ def facts(project: Project, request: Request, number: int, now: datetime) -> dic
         **one.to_dict(),
         "with": groups.beside(groups.members(project.store, one)),
         "answer": diagnosis(one),
+        "released": released(released_since(one, entries)) if one.active else None,
         "before": one.before,
         "after": one.after,
         "plot": timeline.facts(days, entries, [one], around, project.zone),

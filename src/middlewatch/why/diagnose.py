@@ -255,6 +255,10 @@ def _rollback(project: Project, name: str, span: Span, causes: tuple[Cause, ...]
     if release is not None:
         before = str(release.facts["before"])
         share = release.effect.share_of_shift
+        if release.facts.get("undone"):
+            return f"was done: {before} is live again" + (
+                f", it takes back {share:.0%} of the shift" if share else ""
+            ), False
         return (
             f"would help: {before} takes back {share:.0%} of the shift"
             if share
@@ -282,6 +286,11 @@ def _next(span: Span, causes: tuple[Cause, ...], rollback: str, helps: bool) -> 
     first = causes[0]
     if helps:
         return f"middlewatch rollback --dry-run   ({rollback})"
+    if first.facts.get("undone"):
+        keep_out = (
+            f"middlewatch incidents {span.incident.n} mark-bad" if span.incident is not None else "middlewatch status"
+        )
+        return f"{keep_out}   ({first.fix})"
     share = first.effect.share_of_shift
     if share is not None and share < LITTLE:
         # Undoing it would change the data and cure nothing.

@@ -62,14 +62,36 @@ def releases(project: Project, name: str, span: Span) -> Releases:
         or not _load(project, name, before, held)
     ):
         return Releases((), (same, f"a release ({span.version} answered before as well)"), tuple(beside))
-    causes, told = [], list[str]()
-    for version in served:
-        if version == before:
-            continue
-        found, said = _of(project, name, span, held[version], held[before], known)
-        causes += found
-        told += said
+    causes, told = _against(project, name, span, served, before, held, known)
+    if not causes and (undone := _undone_by(project, name, served)):
+        # The newest release undid an older one that answered here as well: that one is looked at, too.
+        causes, other = _against(project, name, span, served, undone, held, known)
+        told = other if causes else told
     return Releases(tuple(causes), () if causes else (same,), (*told, *beside))
+
+
+def _against(
+    project: Project,
+    name: str,
+    span: Span,
+    served: list[str],
+    before: str,
+    held: dict[str, Replayer],
+    known: Servers,
+) -> tuple[list[Cause], list[str]]:
+    causes, told = list[Cause](), list[str]()
+    for version in served:
+        if version != before and version in held:
+            found, said = _of(project, name, span, held[version], held[before], known)
+            causes += found
+            told += said
+    return causes, told
+
+
+def _undone_by(project: Project, name: str, served: list[str]) -> str:
+    """The version that a rollback brought back while another answered in the same rows; "" where none did."""
+    entry = _entry(project, name, served[-1])
+    return entry.version if entry is not None and entry.action == "rollback" and entry.previous in served else ""
 
 
 def _blamed(cause: Cause, known: Servers) -> list[str]:
@@ -139,13 +161,17 @@ def _of(
     entry = _entry(project, name, version)
     first = span.rows["mw.time"][int(np.argmax(mask))]
     start = int(np.argmax(mask))
-    mixed = float((~mask[start:]).mean())
+    # What an older version answers after the last of these rows is a rollback, no disagreement.
+    last = int(np.flatnonzero(mask)[-1])
+    mixed = float((~mask[start : last + 1]).mean())
     step = wasserstein(came, then)
     matters = step > thresholds.EFFECT_SD * float(then.std()) or (flips or 0) > thresholds.FLIPS * rows.height
     form = _form(entry, version, older, mixed)
     moved = _by_threshold(now, before, came, then) if form == "new_version" and matters else 0
     if moved > thresholds.FLIPS * rows.height and moved >= thresholds.RELEASE_REMOVES * (flips or 0):
         form = "threshold"
+    # Where servers disagree, one has yet to follow: that is not undone.
+    undone = form != "mixed_versions" and project.journal(name).state().live.get("live") == older
     said = f"{version} in place of {older}" + (f", {entry.at[:16]}" if entry else "")
     if not matters:
         return [], [f"{said}: answers practically the same"]
@@ -154,15 +180,7 @@ def _of(
         return [], [
             f"{said}: a planned release{source}" + (f", takes part in {share:.0%} of the shift" if share else "")
         ]
-    words = {
-        "mixed_versions": f"{version} and {older} answer side by side: {100 * mixed:.0f} % of rows still by {older}",
-        "wrong_version": f"{version} answers, an older version than {older}"
-        if _number(version) < _number(older)
-        else f"{version} answers, which the journal never made live",
-        "new_version": f"{version} answers since its release; {older} takes the shift back",
-        "threshold": f"{version} says yes from a score of {now.version.threshold:g}, {older} from "
-        f"{before.version.threshold:g}",
-    }[form]
+    words = _words(form, now, before, mixed, undone=undone)
     proofs = {
         "threshold": f"replayed, {moved:,} of {rows.height:,} decisions differ by the threshold alone",
     }
@@ -181,7 +199,7 @@ def _of(
         from_start=start == 0,
         event=_event(entry),
         effect=Effect(rows.height, share, flips, float(came.mean()), float(then.mean())),
-        fix="middlewatch rollback --dry-run",
+        fix=f"nothing to undo: {older} is live again" if undone else "middlewatch rollback --dry-run",
         undo_proved=True,
         proof=proofs.get(form)
         or (
@@ -189,9 +207,25 @@ def _of(
             if flips is not None
             else f"replayed on {older}"
         ),
-        facts={"version": version, "before": older, **({"server": behind[1]} if behind else {})},
+        facts={"version": version, "before": older, "undone": undone, **({"server": behind[1]} if behind else {})},
     )
     return [cause], []
+
+
+def _words(form: str, now: Replayer, before: Replayer, mixed: float, *, undone: bool) -> str:
+    version, older = now.version.version, before.version.version
+    if form == "mixed_versions":
+        return f"{version} and {older} answer side by side: {100 * mixed:.0f} % of rows still by {older}"
+    if form == "wrong_version":
+        if _number(version) < _number(older):
+            return f"{version} answers, an older version than {older}"
+        return f"{version} answers, which the journal never made live"
+    if form == "threshold":
+        return (
+            f"{version} says yes from a score of {now.version.threshold:g}, {older} from {before.version.threshold:g}"
+        )
+    answers = "answered until it was undone" if undone else "answers since its release"
+    return f"{version} {answers}; {older} takes the shift back"
 
 
 def _by_threshold(now: Replayer, before: Replayer, came: np.ndarray, then: np.ndarray) -> int:
