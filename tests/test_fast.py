@@ -18,7 +18,7 @@ import pytest
 
 from middlewatch import monitor, predictions, runs
 from middlewatch.blocks import Lens, began, ends, extremes, measure
-from middlewatch.fast import Watcher
+from middlewatch.fast import Watcher, look_back
 from middlewatch.fast.telling import MONITOR, TRAFFIC
 from middlewatch.fast.usual import limit
 from middlewatch.ids import new_id
@@ -615,3 +615,38 @@ def children(root: Path) -> list[int]:
             if b"middlewatch.fast.child" in words and str(root).encode() in words:
                 found.append(int(folder.name))
     return found
+
+
+def test_looking_back_reads_nothing_where_nothing_has_come(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = 0
+    over = Watcher.over
+
+    def counting(self: Watcher, *args: Any) -> list[int]:
+        nonlocal read
+        read += 1
+        return over(self, *args)
+
+    monkeypatch.setattr(Watcher, "over", counting)
+
+    def back() -> list[int]:
+        return look_back(site.project, "delay", until=site.now + LOOK, now=site.now + LOOK)
+
+    site.send(answered(site.now, 400), look=False)
+    assert (back(), read) == ([], 1)
+    site.now += timedelta(hours=1)
+    assert (back(), back(), read) == ([], [], 2)  # of the file's last hour rows might have been behind the moment
+    site.send(missing(answered(site.now, 400), name="temp"), look=False)
+    assert (back(), read) == ([1], 3)
+    assert (back(), read) == ([], 3)
+    # Another version answers: there may be something to say of it.
+    release(site, publish(site.project, "delay", seed=5))
+    back()
+    assert read == 4
+    # A look that dies is had again.
+    site.send(missing(answered(site.now, 300, seed=3), name="temp"), look=False)
+    monkeypatch.setattr(Watcher, "over", lambda *_: (_ for _ in ()).throw(Killed()))
+    with pytest.raises(Killed):
+        back()
+    monkeypatch.setattr(Watcher, "over", counting)
+    back()
+    assert read == 5

@@ -14,13 +14,17 @@ the rows of the day that is not finished.
 
 from __future__ import annotations
 
+import hashlib
 import sys
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from middlewatch import predictions, runs, why
+import msgspec
+
+from middlewatch import predictions, runs, spool, why
 from middlewatch.errors import MiddlewatchError
-from middlewatch.times import day_bounds, day_of
+from middlewatch.times import day_bounds, day_of, iso
 
 from .watch import Watcher
 
@@ -30,9 +34,13 @@ if TYPE_CHECKING:
 __all__ = ["BY", "Watch", "Watcher", "look_back"]
 
 BY = "fast"
+# What a look back has seen is marked by itself: it is no watcher that still runs.
+BACK = "back"
 # That it looks is marked this often.
 MARK = timedelta(minutes=5)
 RECENT = timedelta(minutes=15)
+# Of the log no channel reads these.
+UNREAD = ("mw.raw", "mw.scores", "mw.key", "mw.caller", "mw.latency_us")
 
 
 class Watch:
@@ -68,8 +76,8 @@ class Watch:
 def look_back(project: Project, name: str, *, until: datetime, now: datetime) -> list[int]:
     """Judge the rows of the day that is not finished yet at `until`, as a watcher would have; returns the incidents.
 
-    What was told before is not told again. Where a watcher has looked within a quarter of an hour there is nothing to
-    do.
+    What was told before is not told again. Where a watcher has looked within a quarter of an hour, or nothing has come
+    since the last look back, there is nothing to do.
     """
     looked = runs.last(project.store, name, by=BY)
     if looked is not None and abs(now - looked) < RECENT:
@@ -78,6 +86,26 @@ def look_back(project: Project, name: str, *, until: datetime, now: datetime) ->
     since = day_bounds(today, project.zone)[0]
     if since + project.config.monitor.grace > now:  # yesterday waits for late rows before it is judged
         since = day_bounds(today - timedelta(days=1), project.zone)[0]
+    came = _came(project, name, since, until)
+    if runs.facts(project.store, name, by=BACK).get("came") == came:
+        return []
     rows = predictions.scan(project.store, project.spool(name), name, since=since, until=until, by="time")
-    found = rows.drop("mw.raw", "mw.scores", strict=False).collect()
-    return Watcher(project, name, started=now).over(found, now) if found.height else []
+    found = rows.drop(UNREAD, strict=False).collect()
+    touched = Watcher(project, name, started=now).over(found, now) if found.height else []
+    # Last: a look that died is had again, and tells nothing twice.
+    runs.mark(project.store, name, now=now, by=BACK, came=came)
+    return touched
+
+
+def _came(project: Project, name: str, since: datetime, until: datetime) -> str:
+    """What rows there are of [since, until), and which versions answered them, as a name."""
+    filed = predictions.files(project.store, name, since=since, until=until)
+    waiting = []
+    for one in spool.segments(project.spool(name)):
+        with suppress(FileNotFoundError):  # converted meanwhile
+            waiting.append((one.ident, one.path.stat().st_size))
+    # Files say in which hours their rows lie: of the last of them there may be more behind `until`.
+    ends = iso(min([until, *([max(one.last for one in filed)] if filed and not waiting else [])]))
+    entries = project.journal(name).entries()
+    said = [iso(since), ends, [one.key for one in filed], waiting, entries[-1].n if entries else 0]
+    return hashlib.sha256(msgspec.json.encode(said)).hexdigest()[:24]
