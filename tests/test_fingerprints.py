@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from middlewatch.fingerprints import Case, Cause, History, Search, refusals, search
+from middlewatch.fingerprints.units import named_maps
 
 ROWS = 400
 START = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -101,6 +102,7 @@ EXCHANGED = {"deep": "flat", "flat": "deep"}
 FAULTS: dict[str, tuple[Callable[[pl.DataFrame], pl.DataFrame], str, str, str]] = {
     "hPa to inHg": (mapped("pressure", (pl.col("pressure") / 33.8639).round(2)), "pressure", "scale", "unit"),
     "metres to feet": (mapped("depth", pl.col("depth") * 3.28084), "depth", "scale", "unit"),
+    "feet as typed": (mapped("depth", pl.col("depth") * 3.281), "depth", "scale", "unit"),
     "cents": (mapped("count", pl.col("count") * 100), "count", "scale", "unit"),
     "sign": (mapped("depth", -pl.col("depth")), "depth", "scale", "sign"),
     "scaled twice": (mapped("pressure", (pl.col("pressure") - 1013) / 8.2), "pressure", "scale", "already_scaled"),
@@ -135,6 +137,12 @@ def test_a_fault_is_named_by_column_and_kind(name: str, onset: float) -> None:
         assert cause.since is not None
         assert abs(cause.since - true) <= timedelta(minutes=2 * 25), "the onset is dated by the fingerprint's own rows"
         assert not cause.from_start
+
+
+def test_a_rare_unit_needs_a_column_of_such_a_name() -> None:
+    knots = next(one for one in named_maps() if one.units == ("knots", "mph"))
+    assert knots.fits("wind_speed")
+    assert not knots.fits("price_new")
 
 
 def flagged(number: int, *, fault: str = "") -> pl.DataFrame:

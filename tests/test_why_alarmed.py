@@ -41,7 +41,7 @@ def watched(folder: Path, rows: pl.DataFrame) -> mw.Handle:
 
 def test_an_onset_is_followed_into_the_day_before_the_alarm(tmp_path: Path) -> None:
     rows = log(DAYS + 2)
-    began = FIRST + timedelta(days=DAYS, hours=21)
+    began = FIRST + timedelta(days=DAYS, hours=18)
     rows = rows.with_columns(
         pl.when(pl.col("at") >= began).then(pl.col("share") * 100).otherwise("share").alias("share")
     )

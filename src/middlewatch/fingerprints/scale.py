@@ -281,7 +281,10 @@ def _best(case: Case, column: str, past: NumberPast) -> Candidate | None:
     if past.shape(-past.pooled) < 0.1:  # symmetric: the sign leaves no trace
         tried = [one for one in tried if one.form != "sign"]
     fits = [_Fit(case, column, past, one) for one in tried]
-    good = [fit for fit in fits if _good(fit, past, reach)]
+    # Back inside history, but not value by value: perhaps by the factor as it was typed.
+    near = [fit for fit in fits if fit.left <= limits.INSIDE and fit.matched is not None and not fit.proved]
+    fits += [_Fit(case, column, past, one) for fit in near for one in fit.map.typed()]
+    good = [fit for fit in fits if _good(fit, past, reach) and _likely(fit)]
     if not good:
         free = [_Fit(case, column, past, one) for one in _free(case, column, past, reach)]
         good = [fit for fit in free if _good(fit, past, reach)]
@@ -301,6 +304,11 @@ def _best(case: Case, column: str, past: NumberPast) -> Candidate | None:
         return None
     rivals = tuple(fit.map.name for fit in good[1:] if _apart(fit.map, best.map, past) and _rival(fit, best))
     return _candidate(case, column, best, best.place, rivals)
+
+
+def _likely(fit: _Fit) -> bool:
+    """A rare unit that the values do not prove must be one for a column of this name."""
+    return fit.proved or fit.map.fits(fit.column)
 
 
 def _gain(fit: _Fit) -> float:
@@ -449,7 +457,7 @@ def _candidate(case: Case, column: str, fit: _Fit, place: Place, rivals: tuple[s
     inverse = f"{column} = {column} * {plain(1 / slope)}{moved}"
     share = float(affected.mean())
     proof = f"the inverse brings {column} back inside its history"
-    if fit.matched is not None:
+    if fit.matched is not None and fit.matched > limits.LATTICE_CONTROL:
         proof = f"the inverse maps {100 * fit.matched:.0f} % of the values back to known ones"
     facts: dict[str, object] = {
         "slope": slope,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from ..fingerprints import Case, Cause, History, search
+from ..fingerprints import Case, Cause, History, search, thresholds
 from .rows import MOST_ROWS, Span, rows_of
 
 if TYPE_CHECKING:
@@ -50,7 +50,21 @@ def _dated(cause: Cause, rows: pl.DataFrame, past: Sequence[pl.DataFrame], span:
         return cause
     for one in search(Case(rows, History(past, wanted), None, whole=False)).causes:
         if (one.kind, one.columns) == (cause.kind, cause.columns) and one.since is not None:
-            if cause.since is not None and one.since < min(cause.since, span.since):
-                return replace(cause, since=one.since, from_start=one.from_start)
-            break
+            if cause.since is None or one.since >= min(cause.since, span.since):
+                break
+            if not _speaks(one, rows.filter(pl.col("mw.time") < span.since), past, wanted):
+                return cause
+            return replace(cause, since=one.since, from_start=one.from_start)
     return replace(cause, from_start=False)
+
+
+def _speaks(cause: Cause, rows: pl.DataFrame, past: Sequence[pl.DataFrame], kinds: dict[str, str]) -> bool:
+    """Whether the rows from the onset up to the incident are unusual by themselves: a factor shows in no single row,
+    and a few usual ones before many changed ones are easily taken along."""
+    rows = rows.filter(pl.col("mw.time") >= cause.since)
+    if cause.kind != "scale":
+        return True
+    if rows.height < thresholds.MIN_ROWS:
+        return False
+    alone = Case(rows, History(past, kinds), None)
+    return max(alone.unusual(one) for one in cause.columns) > thresholds.BEYOND
