@@ -163,6 +163,8 @@ def test_tail_gives_a_json_line_a_row(run: Run, trained: Path) -> None:
     assert len(rows) == 3
     wanted = {"id", "time", "received", "version", "score", "inputs", "caller", "latency_us"}
     assert all(wanted <= row.keys() and row["inputs"]["region"] == "north" for row in rows)
+    first = json.loads(said.out.splitlines()[0])
+    assert all(first[one].endswith("Z") and first[one][10] == "T" for one in ("time", "received"))
 
 
 def test_a_failed_check_is_exit_1_and_names_the_row(run: Run, trained: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +10,7 @@ import typer
 
 from ..errors import UsageError
 from ..model import shelf
-from .output import Answer, progress, spark
+from .output import Answer, as_line, progress, spark
 from .run import LIVE, Call, spare_imports, verb
 from .start import trained_lines
 
@@ -300,7 +299,7 @@ def tail(
     seen: set[str] = set(frame[ident].tail(_REMEMBERED))
     while True:
         for row in rows:
-            typer.echo(json.dumps(row, default=str) if call.as_json else _line(row))
+            typer.echo(as_line(row) if call.as_json else _line(row))
         time.sleep(1)
         # Workers and machines write side by side: a row may turn up a little later than a newer one.
         frame = frame_since("1min")

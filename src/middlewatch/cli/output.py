@@ -7,12 +7,14 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from ..errors import MiddlewatchError
 from ..sparks import spark
+from ..times import iso
 
-__all__ = ["Answer", "paint", "progress", "show", "show_error", "spark", "table"]
+__all__ = ["Answer", "as_line", "paint", "progress", "show", "show_error", "spark", "table"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +32,23 @@ def show(answer: Answer, *, as_json: bool) -> int:
     """Print an answer to stdout and return its exit code."""
     if answer.stream is not None and as_json:
         for one in answer.stream:
-            print(json.dumps(one, default=str))
+            print(as_line(one))
     elif as_json:
-        print(json.dumps({"schema": 1, **answer.facts}, default=str, allow_nan=False))
+        print(json.dumps({"schema": 1, **answer.facts}, default=_plain, allow_nan=False))
     else:
         for line in answer.lines:
             print(paint(line))
     return answer.code
+
+
+def as_line(row: Mapping[str, Any]) -> str:
+    """One row of a stream as a JSON line."""
+    return json.dumps(row, default=_plain)
+
+
+def _plain(value: Any) -> str:
+    """Moments as everywhere, 2026-11-22T02:00:00Z; whatever else JSON does not know as its text."""
+    return iso(value) if isinstance(value, datetime) and value.tzinfo is not None else str(value)
 
 
 def show_error(error: MiddlewatchError, *, as_json: bool) -> int:
