@@ -59,11 +59,7 @@ def faults(
     before = data.trusted(project.store, name, model.learnt_from(project.store, name), but=snapshot.version)
     if before is None:
         return Faults()
-    scorer = None
-    if champion is not None:
-        held = Replayer(champion, model.predictor(project.store, champion))
-        threshold = champion.threshold if champion.task == "binary" else None
-        scorer = comparing.Scorer(champion.version, held.scores, held.shown, threshold)
+    scorer = None if champion is None else Replayer(champion, model.predictor(project.store, champion))
     then = data.frame(project.store, name, before)
     return Faults(before, comparing.compare(rows, then, schema, zone=str(project.zone), scorer=scorer).causes)
 

@@ -16,6 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from . import data, gate, metrics, model, predictions
+from .errors import MiddlewatchError
 from .targets import target_of
 from .times import day_bounds
 
@@ -42,6 +43,11 @@ class Replayer:
     version: model.ModelVersion
     predictor: Predictor
 
+    @property
+    def threshold(self) -> float | None:
+        """From where on a binary model decides for the second class; None of others."""
+        return self.version.threshold if self.version.task == "binary" else None
+
     def scores(self, rows: pl.DataFrame) -> Floats:
         """Score rows; an input that they do not have is missing in all of them."""
         absent = [pl.lit(None).alias(name) for name in self.version.encoding.names if name not in rows.columns]
@@ -65,6 +71,30 @@ def load(project: Project, name: str, version: str) -> Replayer:
     """A version ready to answer again. Raises NotFound, Refused where it no longer answers its golden rows."""
     found = model.load(project.store, name, version)
     return Replayer(found, model.predictor(project.store, found))
+
+
+class Replayers:
+    """The versions of one model, each loaded once, when it is asked for.
+
+    `get` gives None for one of another service, and, with a line in `notes`, for one that does not load: whoever
+    watches sees less then, and goes on.
+    """
+
+    def __init__(self, project: Project, name: str) -> None:
+        self._project = project
+        self._name = name
+        self._loaded: dict[str, Replayer | None] = {}
+        self.notes: list[str] = []
+
+    def get(self, version: str) -> Replayer | None:
+        if version not in self._loaded:
+            self._loaded[version] = None
+            try:
+                if model.ours(version):
+                    self._loaded[version] = load(self._project, self._name, version)
+            except MiddlewatchError as error:
+                self.notes.append(f"past predictions of {version} are left out: {error.what}")
+        return self._loaded[version]
 
 
 def missing_inputs(project: Project, name: str, wanted: model.ModelVersion) -> list[str]:

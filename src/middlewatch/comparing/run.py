@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -22,14 +22,17 @@ from .pieces import MOST_ROWS, WINDOWS, Parts, Piece, blocks, evenly, parts
 Floats = np.typing.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Scorer:
-    """A model that says what a fault would do: `scores` as fingerprints.Score, `shown` one number a row."""
+class Scorer(Protocol):
+    """A model that says what a fault would do (`replay.Replayer` is one): `scores` as fingerprints.Score, `shown` one
+    number a row, `threshold` where it decides a binary question.
+    """
 
-    version: str
-    scores: Callable[[pl.DataFrame], Floats]
-    shown: Callable[[pl.DataFrame], Floats]
-    threshold: float | None = None
+    @property
+    def threshold(self) -> float | None: ...
+
+    def scores(self, rows: pl.DataFrame) -> Floats: ...
+
+    def shown(self, rows: pl.DataFrame) -> Floats: ...
 
 
 @dataclass(frozen=True)

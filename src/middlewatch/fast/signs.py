@@ -138,7 +138,7 @@ def _inputs(seen: Looked, place: int, usual: Usual, lens: Lens, allowed: Mapping
             column = seen.frame[name][part]
             strange = blocks.nulls_of(column) if of == "null" else blocks.strange_of(column, lens)
             if strange is not None:
-                yield _reading(name, of, now, line, now, worst), strange, worst
+                yield Reading.over(name, of, now, line, now, worst), strange, worst
 
 
 def _broken(seen: Looked, place: int) -> Iterator[Found]:
@@ -147,7 +147,7 @@ def _broken(seen: Looked, place: int) -> Iterator[Found]:
     if part.stop - part.start < BLOCK or seen.blocks.scored.mode[place] < 1:
         return
     if _varied(seen, part):
-        yield _reading(SCORE, "constant", 1.0, ALIKE, 1.0, 0.0), np.ones(part.stop - part.start, dtype=bool), 0.0
+        yield Reading.over(SCORE, "constant", 1.0, ALIKE, 1.0, 0.0), np.ones(part.stop - part.start, dtype=bool), 0.0
 
 
 def _varied(seen: Looked, part: slice) -> bool:
@@ -165,7 +165,7 @@ def _scores(seen: Looked, place: int, usual: Usual, k: float) -> Iterator[Found]
     line = limit(ALIKE, worst)
     if alike >= line and alike > worst:
         distinct, counts = np.unique(values, return_counts=True)
-        yield _reading(SCORE, "constant", alike, line, alike, worst), values == distinct[counts.argmax()], worst
+        yield Reading.over(SCORE, "constant", alike, line, alike, worst), values == distinct[counts.argmax()], worst
     # What moves by itself is judged in full blocks: a day's first hundred rows are of few places and few hours.
     if part.stop - part.start < BLOCK:
         return
@@ -173,7 +173,7 @@ def _scores(seen: Looked, place: int, usual: Usual, k: float) -> Iterator[Found]
     if least > 0 and spread * NARROWER <= least:
         narrow = max(least / max(spread, least * 1e-6), NARROWER)
         near = np.abs(values - scored.middle[place]) <= max(spread, 1e-12)
-        yield _reading(SCORE, "collapsed", narrow, NARROWER, spread, least), near, 0.0
+        yield Reading.over(SCORE, "collapsed", narrow, NARROWER, spread, least), near, 0.0
     moved = _decisions(seen, place, usual, k)
     if moved is not None:
         yield moved
@@ -185,7 +185,7 @@ def _scores(seen: Looked, place: int, usual: Usual, k: float) -> Iterator[Found]
         if shift >= line:
             above = values > centre
             now = float(scored.middle[place])
-            yield _reading(SCORE, "middle", shift, line, now, centre), above, 0.5
+            yield Reading.over(SCORE, "middle", shift, line, now, centre), above, 0.5
 
 
 def _decisions(seen: Looked, place: int, usual: Usual, k: float) -> Found | None:
@@ -199,15 +199,7 @@ def _decisions(seen: Looked, place: int, usual: Usual, k: float) -> Found | None
         if math.isnan(centre) or abs(now - centre) < line:
             continue
         column = SCORE if name == blocks.YES else LABEL
-        reading = _reading(column, "decisions", abs(now - centre), line, now, centre)
+        reading = Reading.over(column, "decisions", abs(now - centre), line, now, centre)
         if best is None or reading.height > best[0].height:
             best = reading, seen.decided[name][part], centre
     return best
-
-
-def _reading(column: str, channel: str, value: float, worst: float, now: float, usual: float) -> Reading:
-    """A share at its line has height 0 and counts: it is over what was ever there."""
-    height = max(math.log(value / worst), 1e-4)
-    return Reading(
-        column=column, channel=channel, value=value, worst=worst, score=height, lasting=height, now=now, usual=usual
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -11,14 +11,13 @@ import polars as pl
 
 from middlewatch import blocks, model, runs
 from middlewatch.blocks import LEAST, STEP, Floats, Lens
-from middlewatch.errors import MiddlewatchError
 from middlewatch.following import Follower
 from middlewatch.journal import Entry, Journal
 from middlewatch.lenses import lenses
-from middlewatch.monitor import live_models
+from middlewatch.monitor import budget_of
 from middlewatch.monitor.beside import REFUSED, RELEASE, released_against_gate, unlike
 from middlewatch.predictions import COMPARE
-from middlewatch.replay import Replayer, disagreement, load
+from middlewatch.replay import Replayer, Replayers, disagreement
 from middlewatch.shift import Reading
 from middlewatch.times import iso
 
@@ -63,7 +62,6 @@ class Looks:
     rows: int = 0
     blocks: int = 0
     days: int = 0
-    notes: list[str] = field(default_factory=list)
 
     @property
     def state(self) -> str:
@@ -87,11 +85,10 @@ class Watcher:
         self._held = pl.DataFrame()
         self._turned = pl.DataFrame()
         self._lenses = lenses(project, name)
-        self._replayers: dict[str, Replayer | None] = {}
+        self._replayers = Replayers(project, name)
         self._pasts: dict[date, Past] = {}
         self._read_at = started
-        live = max(live_models(project.store), 1)
-        self._k = share_of_budget(project.config.monitor.alarms_per_month / live)
+        self._k = share_of_budget(budget_of(project))
         self._since = started  # of the silence
         self._live = False
         self._shadowed: tuple[int, int] = (0, 0)  # entry of the journal, rows seen when it was last compared
@@ -216,7 +213,7 @@ class Watcher:
         """
         if basis in (version, TRAINING) or not model.ours(version):
             return looked(part, lens, at)
-        replayer, other = self._replayer(basis), self._lenses(basis)
+        replayer, other = self._replayers.get(basis), self._lenses(basis)
         if replayer is None or other is None:
             return looked(part, lens, at)
         rows = part.drop("_new", "_day", strict=False)
@@ -246,7 +243,7 @@ class Watcher:
 
     def _compare(self, entry: Entry, rows: pl.DataFrame, now: datetime) -> None:
         key = f"fast release {entry.n}"
-        fresh, earlier = self._replayer(entry.version), self._replayer(entry.previous)
+        fresh, earlier = self._replayers.get(entry.version), self._replayers.get(entry.previous)
         if fresh is None or earlier is None or self.teller.told(key):
             return
         plain = rows.drop("_new", strict=False)
@@ -293,11 +290,7 @@ class Watcher:
         days, worst = self._stored(local.date(), now).refused(local.hour)
         line = limit(REFUSED_SHARE, worst) if days >= ENOUGH else ALL_REFUSED
         if last.height >= LEAST and share >= line and share > worst:
-            height = max(float(np.log(share / line)), 1e-4)
-            reading = Reading(
-                column=REFUSED, channel="refused", value=share, worst=line,
-                score=height, lasting=height, now=share, usual=worst,
-            )  # fmt: skip
+            reading = Reading.over(REFUSED, "refused", share, line, share, worst)
             first = blocks.began(last["no"].to_numpy(), worst)
             times = last["mw.time"]
             sign = Sign(reading, times[first:].min(), times[first:].max(), last.height - first)  # type: ignore[arg-type]
@@ -319,11 +312,7 @@ class Watcher:
         if self._live and quiet >= SILENT and self._journal.live() is not None:
             least = self._stored(now.astimezone(self.project.zone).date(), now).least_rows(self._since, now)
             if least is not None and least >= LEAST_REQUESTS:
-                height = float(np.log(least / LEAST_REQUESTS)) + 1e-4
-                reading = Reading(
-                    column=TRAFFIC, channel="silence", value=least, worst=LEAST_REQUESTS,
-                    score=height, lasting=height, now=0.0, usual=least,
-                )  # fmt: skip
+                reading = Reading.over(TRAFFIC, "silence", least, LEAST_REQUESTS, 0.0, least)
                 sign = Sign(reading, self._since, now, 0)
                 minutes = quiet / timedelta(minutes=1)
                 said = f"no request for {minutes:.0f} minutes; at this time of other days at least {least:,.0f} came"
@@ -348,10 +337,7 @@ class Watcher:
         self._late = late
         if late and not mine and ran is not None:
             hours = (now - ran) / timedelta(hours=1)
-            reading = Reading(
-                column=MONITOR, channel="silence", value=hours, worst=stale / timedelta(hours=1),
-                score=1e-4, lasting=1e-4, now=None, usual=None,
-            )  # fmt: skip
+            reading = Reading.over(MONITOR, "silence", hours, stale / timedelta(hours=1))
             said = f"the monitor last ran {hours:.0f} hours ago: nothing is judged"
             self.teller.open([Sign(reading, ran, now, 0)], now=now, said=said, key=f"fast monitor {iso(ran)}")
         if not late:
@@ -369,16 +355,6 @@ class Watcher:
         if today not in self._pasts:
             self._pasts[today] = Past.read(self.project, self.name, today)
         return self._pasts[today]
-
-    def _replayer(self, version: str) -> Replayer | None:
-        if version not in self._replayers:
-            self._replayers[version] = None
-            try:
-                if model.ours(version):
-                    self._replayers[version] = load(self.project, self.name, version)
-            except MiddlewatchError as error:
-                self.looks.notes.append(f"{version} cannot be replayed: {error.what}")
-        return self._replayers[version]
 
 
 def _decided(replayer: Replayer, lens: Lens, rows: pl.DataFrame, shown: Floats) -> dict[str, blocks.Flags]:

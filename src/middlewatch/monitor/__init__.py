@@ -22,13 +22,14 @@ from middlewatch.retention import expire_log
 from middlewatch.windows import KEEP_HOURS_DAYS
 
 from .beside import REFUSED
-from .run import Run, live_models
+from .budget import budget_of, live_models
+from .run import Run
 from .units import notes_of, units_of
 
 if TYPE_CHECKING:
     from middlewatch.project import Project
 
-__all__ = ["REFUSED", "Judged", "judge", "live_models"]
+__all__ = ["REFUSED", "Judged", "budget_of", "judge", "live_models"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,7 @@ def judge(
         )
     judged = {} if rebuild else windows.judgements()
     pending = [one for one in units if one.logged and judged.get(one.starts, {}).get("revisions") != one.revisions]
-    budget = project.config.monitor.alarms_per_month / max(live_models(project.store), 1)
+    budget = budget_of(project)
     if not pending:
         known = update(project, name, until=moment, now=now, budget=budget)
         touched = [incidents.get(n) for n in known.incidents]
@@ -89,6 +90,6 @@ def judge(
         windows=run.done,
         incidents=[incidents.get(n) for n in sorted(run.touched | set(known.incidents))],
         built=len(built.days),
-        notes=[*built.notes, *notes_of(project, units), *run.past.notes],
+        notes=[*built.notes, *notes_of(project, units), *run.past.replayers.notes],
         quality=known.windows,
     )

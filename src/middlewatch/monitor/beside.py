@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
-import numpy as np
-
 from middlewatch import shift
 from middlewatch.journal import Entry
 from middlewatch.replay import Disagreement, disagreement
@@ -32,18 +30,7 @@ def refused(unit: Unit, shares: Sequence[float]) -> Reading | None:
     limit = max(BEYOND * worst, REFUSED_SHARE)
     if unit.refused < REFUSED_ROWS or share < limit:
         return None
-    height = float(np.log(share / limit))
-    usual = median(shares) if shares else 0.0
-    return Reading(
-        column=REFUSED,
-        channel="refused",
-        value=share,
-        worst=limit,
-        score=max(height, 1e-9),
-        lasting=height,
-        now=share,
-        usual=usual,
-    )
+    return Reading.over(REFUSED, "refused", share, limit, share, median(shares) if shares else 0.0)
 
 
 def released(unit: Unit, forced: Mapping[str, Entry], past: Past) -> Reading | None:
@@ -54,7 +41,7 @@ def released(unit: Unit, forced: Mapping[str, Entry], past: Past) -> Reading | N
     entry = forced.get(unit.version or "")
     if entry is None or not unit.rows:
         return None
-    now, before = (past.replayer(one) for one in (entry.version, entry.previous))
+    now, before = (past.replayers.get(one) for one in (entry.version, entry.previous))
     sample = unit.sample
     if now is None or before is None or sample.height < shift.MIN_ROWS:
         return None
@@ -70,16 +57,4 @@ def released_against_gate(entries: Iterable[Entry]) -> dict[str, Entry]:
 def unlike(seen: Disagreement) -> Reading | None:
     """Two versions that answer the same rows as different models would, else None."""
     value = max(seen.decisions / RELEASE_DECISIONS, (1 - seen.order) / (1 - RELEASE_ORDER))
-    if value <= 1:
-        return None
-    height = float(np.log(value))
-    return Reading(
-        column=RELEASE,
-        channel="release",
-        value=value,
-        worst=1.0,
-        score=height,
-        lasting=height,
-        now=seen.decisions,
-        usual=0.0,
-    )
+    return Reading.over(RELEASE, "release", value, 1.0, seen.decisions, 0.0) if value > 1 else None

@@ -11,10 +11,9 @@ import polars as pl
 
 from middlewatch import model as models
 from middlewatch import shift
-from middlewatch.errors import MiddlewatchError
 from middlewatch.observations import predicted_columns
 from middlewatch.profiles import ColumnSpec, Profile, ProfileSpec, merge, profile
-from middlewatch.replay import Replayer, load
+from middlewatch.replay import Replayer, Replayers
 from middlewatch.shift import LABEL, SCORE, Facts
 
 from .units import Unit
@@ -31,11 +30,10 @@ class Past:
         self.project = project
         self.name = name
         self.windows = project.windows(name)
-        self.notes: list[str] = []
         self._inputs: dict[date, tuple[dict[str, Facts], Profile]] = {}
         self._hours: tuple[date | None, Mapping[int, Profile]] = (None, {})
         self._scored: dict[str, AbstractSet[date]] = {}
-        self._replayers: dict[str, Replayer | None] = {}
+        self.replayers = Replayers(project, name)
 
     def logged(self, unit: Unit) -> dict[str, Facts]:
         """The window as it was answered."""
@@ -84,7 +82,7 @@ class Past:
 
     def _replayed_hour(self, unit: Unit, version: str) -> Profile:
         """The hour's part of its day's sample, as another version answers it."""
-        replayer = self.replayer(version)
+        replayer = self.replayers.get(version)
         return (_replayed(replayer, unit.sample) if replayer is not None else None) or merge([])
 
     def _scores(self, day: WindowDay, version: str) -> Profile | None:
@@ -96,23 +94,11 @@ class Past:
         if day.day in self._scored[version]:
             kept = self.windows.scores(day.day, version)
             return kept.profile if kept is not None else None
-        replayer = self.replayer(version)
+        replayer = self.replayers.get(version)
         made = _replayed(replayer, day.sample) if replayer is not None else None
         if made is not None:
             self.windows.put_scores(day.day, version, made, basis="replayed", durable=False)
         return made
-
-    def replayer(self, version: str) -> Replayer | None:
-        """A version ready to score kept samples; None, with a note, where it cannot be loaded."""
-        if version not in self._replayers:
-            self._replayers[version] = None
-            try:
-                if models.ours(version):
-                    self._replayers[version] = load(self.project, self.name, version)
-            except MiddlewatchError as error:
-                # Inputs can be judged without it, and a monitor that stops is worse than one that sees less.
-                self.notes.append(f"past predictions of {version} are left out: {error.what}")
-        return self._replayers[version]
 
 
 def _replayed(replayer: Replayer, sample: pl.DataFrame) -> Profile | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +12,13 @@ import numpy as np
 
 from middlewatch import marks, shift
 from middlewatch.incidents import Incident, Incidents
-from middlewatch.journal import Journal
 from middlewatch.outcomes.keeping import OUTCOMES
 from middlewatch.shift import Facts, Reading, Verdict, Watch
 from middlewatch.shift.state import resume
 from middlewatch.times import iso
 
 from .beside import REFUSED, refused, released, released_against_gate
+from .budget import budget_of
 from .folds import Folds
 from .past import Past
 from .units import Unit
@@ -26,7 +26,6 @@ from .words import about, rounded, short, title
 
 if TYPE_CHECKING:
     from middlewatch.project import Project
-    from middlewatch.store import Store
     from middlewatch.windows import Windows
 
 ACTOR = "monitor"
@@ -36,23 +35,6 @@ MOST_CHANNELS = 12
 # beginning of so many days.
 SPOTS = (4, 8, 16, 32)
 MORNINGS = 2
-# The month that the budget is promised for.
-IDLE = timedelta(days=30)
-
-
-def live_models(store: Store) -> int:
-    """How many models of a store share its alarm budget: those with a live version and traffic.
-
-    One whose newest window is more than 30 days older than the store's newest raises no alarms and needs no share,
-    though nobody ever took it down. One that still learns has its share already: its first alarms must not make the
-    others' lines jump.
-    """
-    newest: list[date] = []
-    for name in store.folders(""):
-        if not name.startswith("_") and store.list(f"{name}/journal/") and Journal(store, name).live() is not None:
-            days = store.folders(f"{name}/windows/")
-            newest += [date.fromisoformat(days[-1])] if days else []
-    return sum(1 for one in newest if max(newest) - one <= IDLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +75,7 @@ class Run:
         self.touched: set[int] = set()
         self.done: list[dict[str, Any]] = []
         self.hours: dict[date, dict[int, dict[str, Any]]] = {}
-        budget = project.config.monitor.alarms_per_month / max(live_models(project.store), 1)
+        budget = budget_of(project)
         entries = project.journal(name).entries()
         self.forced = released_against_gate(entries)
         self.latest = next((one.version for one in reversed(units) if one.version), "")

@@ -32,7 +32,8 @@ from .channels import (
     shape,
 )
 from .length import DAY, HOUR, LENGTHS, WEEK, Length
-from .watch import FIRM, HISTORY, LEARN, MIN_REFERENCE, RECUT, REFERENCE, ROWS, Reading, Verdict, Watch
+from .reading import Reading, Verdict
+from .watch import FIRM, HISTORY, LEARN, MIN_REFERENCE, RECUT, REFERENCE, ROWS, Watch
 from .words import moved_by
 
 __all__ = [

@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 import math
 from bisect import bisect_right
-from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from statistics import median
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,9 +45,7 @@ from .channels import (
     widen,
 )
 from .length import DAY, Length
-
-Key = tuple[str, str]
-State = Literal["learning", "provisional", "judged"]
+from .reading import LEAST, Heights, Key, Reading, Signal, State, Verdict, above
 
 REFERENCE = DAY.reference
 HISTORY = DAY.history
@@ -63,143 +61,14 @@ NOVEL = 0.001
 # whatever season they come.
 OFF_LATTICE = 0.2
 FLOOR_LATTICE = 0.1
-UNUSUAL_VOLUME = 2.0
 ROWS = "(rows)"
 # Traffic within this factor of the usual is no news, however even it was.
 VOLUME = 1.25
-LEAST = 1e-6
 # One episode teaches at most this many mean excesses above the line: by chance it would go further once in e^2 = 7
 # alarms. Else one incident that nobody marks bad is the worst of the next 90 windows, and hides whatever is smaller.
 MOST = 2.0
 # Windows, cycles of them, whose numbers of rows are kept.
 MOST_ROWS = 150
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """One channel of one window.
-
-    `value` now, the `worst` of the last 90 windows, `score` = log(value / worst), `lasting` the lower
-    score of this window and the last, both against the windows before the two. `now` and `usual` are what the
-    channel is about, where that is one number: a share (nulls, novel values, ...), a mean, an association, else None.
-    """
-
-    column: str
-    channel: str
-    value: float
-    worst: float
-    score: float
-    lasting: float
-    now: float | None = None
-    usual: float | None = None
-
-    @property
-    def height(self) -> float:
-        """The higher of the two scores: what the alarm lines compare."""
-        return max(self.score, self.lasting)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON, rounded to what can be read."""
-        plain: dict[str, Any] = {
-            "column": self.column,
-            "channel": self.channel,
-            "score": round(self.height, 4),
-            "value": round(self.value, 4),
-            "worst": round(self.worst, 4),
-        }
-        if self.now is not None and self.usual is not None:
-            plain |= {"now": round(self.now, 6), "usual": round(self.usual, 6)}
-        return plain
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What one window looks like against its past; `readings` with the highest first.
-
-    `m` and `p` are the highest score and the highest lasting score, `m_line` and `p_line` what they must
-    pass; None where there is too little history for one. `history` counts the windows before.
-    """
-
-    start: date
-    rows: int
-    state: State
-    alarm: bool
-    history: int
-    m: float | None
-    p: float | None
-    m_line: float | None
-    p_line: float | None
-    readings: tuple[Reading, ...]
-    values: Mapping[Key, float]
-    usual_rows: float | None
-
-    @property
-    def provisional(self) -> bool:
-        """True where there are under 60 windows of history, so that the line is a guess."""
-        return self.state != "judged"
-
-    @property
-    def moved(self) -> tuple[Reading, ...]:
-        """Channels beyond everything seen in the last 90 windows, highest first."""
-        return tuple(one for one in self.readings if one.height > 0)
-
-    def passes(self, reading: Reading) -> bool:
-        """Whether this channel alone is beyond an alarm line."""
-        return _above(reading.score, self.m_line) or _above(reading.lasting, self.p_line)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a reader should know of the window, alarm or not."""
-        if not self.usual_rows or 1 / UNUSUAL_VOLUME <= self.rows / self.usual_rows <= UNUSUAL_VOLUME:
-            return ()
-        return (f"{self.rows} rows, usually {self.usual_rows:.0f} on this weekday",)
-
-
-@dataclass(frozen=True, slots=True)
-class _Signal:
-    """A channel's value, what it may reach by sampling alone, and the shares behind it where it is about
-    one.
-    """
-
-    value: float
-    floor: float
-    now: float | None = None
-    usual: float | None = None
-
-    @staticmethod
-    def of(now: float, usual: float, n: int, *, rising: bool = False, floor: float = FLOOR_RATE) -> _Signal:
-        """About a share of `n` rows; `rising` where only more than usual counts."""
-        return _Signal(rate(max(now, usual) if rising else now, usual, n), floor, now, usual)
-
-    @property
-    def side(self) -> int:
-        """-1 below what is usual, 1 above, 0 for a distance."""
-        if self.now is None or self.usual is None:
-            return 0
-        return (self.now > self.usual) - (self.now < self.usual)
-
-
-@dataclass(frozen=True, slots=True)
-class _Heights:
-    """Channels that have a past: `worst` of it, `score` and `lasting` as in Reading, in the order of `keys`."""
-
-    keys: Sequence[Key] = ()
-    worst: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    score: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    lasting: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-
-    def highest(self, *, without: Container[Key]) -> tuple[float, float]:
-        """M and P of the channels that are not in `without`; as low as can be where none is left."""
-        left = [at for at, key in enumerate(self.keys) if key not in without]
-        if not left:
-            return math.log(LEAST), math.log(LEAST)
-        return float(self.score[left].max()), float(self.lasting[left].max())
-
-    def over(self, most: float) -> dict[Key, float]:
-        """The values of channels whose score is above `most`, as they would be just there."""
-        return {
-            key: float(self.worst[at] * math.exp(most)) for at, key in enumerate(self.keys) if self.score[at] > most
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +154,7 @@ class Watch:
             start=start,
             rows=_rows(facts),
             state=state,
-            alarm=_above(m, m_line) or _above(p, p_line),
+            alarm=above(m, m_line) or above(p, p_line),
             history=len(self),
             m=m,
             p=p,
@@ -366,9 +235,9 @@ class Watch:
     def _count(self, facts: Mapping[str, Facts]) -> dict[str, Ints | None]:
         return {name: self._cuts[name].count(one) for name, one in facts.items() if name in self._cuts}
 
-    def _signals(self, start: date, facts: Mapping[str, Facts]) -> dict[Key, _Signal]:
+    def _signals(self, start: date, facts: Mapping[str, Facts]) -> dict[Key, Signal]:
         """What every channel of every column, and of whole rows, says of a window."""
-        found: dict[Key, _Signal] = {}
+        found: dict[Key, Signal] = {}
         past, sharings = self._reference(start), _shared(facts)
         for name, one in facts.items():
             known = [window.facts[name] for window in past if name in window.facts]
@@ -377,48 +246,48 @@ class Watch:
             if name == WHOLE_ROWS:
                 if one.repeated is not None and one.sampled >= MIN_ROWS:
                     usual = _ratio((it.repeated or 0, it.sampled) for it in known)
-                    found[ROWS, "repeated"] = _Signal.of(one.repeated / one.sampled, usual, one.sampled, rising=True)
+                    found[ROWS, "repeated"] = Signal.of(one.repeated / one.sampled, usual, one.sampled, rising=True)
                 continue
             found |= {(name, channel): signal for channel, signal in self._of_column(name, one, known, past).items()}
             if name in sharings:
                 before = [window.sharings[name] for window in past if name in window.sharings]
                 more = alike(sharings[name], before) if len(before) >= MIN_REFERENCE else None
                 if more is not None:
-                    found[name, "alike"] = _Signal(more[0], FLOOR_RATE, sharings[name].pairs, more[1])
+                    found[name, "alike"] = Signal(more[0], FLOOR_RATE, sharings[name].pairs, more[1])
         return found | self._of_fresh(facts, past)
 
-    def _of_column(self, name: str, one: Facts, known: Sequence[Facts], past: Sequence[_Held]) -> dict[str, _Signal]:
-        found: dict[str, _Signal] = {}
+    def _of_column(self, name: str, one: Facts, known: Sequence[Facts], past: Sequence[_Held]) -> dict[str, Signal]:
+        found: dict[str, Signal] = {}
         if (distance := self._shape(name, one, past)) is not None:
-            found["shape"] = _Signal(distance, FLOOR_SHAPE)
+            found["shape"] = Signal(distance, FLOOR_SHAPE)
         if one.mean == one.mean:
             moments = [(it.n, it.mean, it.m2) for it in known if it.mean == it.mean]
             if (apart := level((one.n, one.mean, one.m2), moments)) is not None:
                 usual = sum(n * mean for n, mean, _ in moments) / max(sum(n for n, _, _ in moments), 1)
-                found["level"] = _Signal(apart, FLOOR_RATE, one.mean, usual)
+                found["level"] = Signal(apart, FLOOR_RATE, one.mean, usual)
         if one.rows >= MIN_ROWS:
             usual = _ratio((it.rows - it.n, it.rows) for it in known)
-            found["null"] = _Signal.of(1 - one.n / one.rows, usual, one.rows)
+            found["null"] = Signal.of(1 - one.n / one.rows, usual, one.rows)
             # Nulls come in bursts where a source is out for hours; those spread over all hours are another matter.
             spread = [it.scattered for it in known if it.scattered is not None]
             if one.scattered is not None and len(spread) >= MIN_REFERENCE:
                 calm = sum(spread) / len(spread)
-                found["scattered"] = _Signal.of(one.scattered, calm, one.rows, rising=True)
+                found["scattered"] = Signal.of(one.scattered, calm, one.rows, rising=True)
         if one.n < MIN_ROWS or name in PREDICTION:
             return found
         if (tie := _tie(one, self._partner(name, past[-1].place, known))) is not None:
             found["tie"] = tie
         if one.wholes is not None:
             usual = _ratio((it.wholes or 0, it.n) for it in known)
-            found["whole"] = _Signal.of(one.wholes / one.n, usual, one.n)
+            found["whole"] = Signal.of(one.wholes / one.n, usual, one.n)
         if one.pairs >= MIN_ROWS:
             usual = _ratio((it.repeats, it.pairs) for it in known)
-            found["repeat"] = _Signal.of(one.repeats / one.pairs, usual, one.pairs)
+            found["repeat"] = Signal.of(one.repeats / one.pairs, usual, one.pairs)
         return found
 
-    def _of_fresh(self, facts: Mapping[str, Facts], past: Sequence[_Held]) -> dict[Key, _Signal]:
+    def _of_fresh(self, facts: Mapping[str, Facts], past: Sequence[_Held]) -> dict[Key, Signal]:
         """Values never seen; fewer of them than usual is no news."""
-        found: dict[Key, _Signal] = {}
+        found: dict[Key, Signal] = {}
         for (name, channel), now in self._fresh(facts).items():
             before = [held.fresh[name, channel] for held in past if (name, channel) in held.fresh]
             n = facts[name].n
@@ -426,12 +295,12 @@ class Watch:
                 continue
             usual = sum(before) / len(before)
             if channel == "novelty":
-                found[name, channel] = _Signal.of(now, min(usual, NOVEL), n, rising=True)
+                found[name, channel] = Signal.of(now, min(usual, NOVEL), n, rising=True)
             elif channel == "far":
-                found[name, channel] = _Signal.of(now, 0.0, n, rising=True)
+                found[name, channel] = Signal.of(now, 0.0, n, rising=True)
             elif usual < OFF_LATTICE:
                 floor = max(rate(FLOOR_LATTICE, 0.0, n), FLOOR_RATE)
-                found[name, channel] = _Signal.of(now, usual, n, rising=True, floor=floor)
+                found[name, channel] = Signal.of(now, usual, n, rising=True, floor=floor)
         return found
 
     def _partner(self, name: str, place: int, known: Sequence[Facts]) -> tuple[float, float, str] | None:
@@ -464,7 +333,7 @@ class Watch:
                 found[name, "lattice"] = strange / one.n
         return found
 
-    def _learn(self, values: dict[Key, float], heights: _Heights) -> None:
+    def _learn(self, values: dict[Key, float], heights: Heights) -> None:
         """Take in how high a window went: an episode teaches once, however long it lasts, and not without end."""
         if heights.keys:
             lines = self._lines()
@@ -496,10 +365,10 @@ class Watch:
         self._waiting = {name: self._waiting.get(name, 0) + 1 for name in far_off}
         return {name: one for name, one in facts.items() if not 0 < self._waiting.get(name, 0) <= patience}
 
-    def _heights(self, signals: Mapping[Key, _Signal]) -> _Heights:
+    def _heights(self, signals: Mapping[Key, Signal]) -> Heights:
         """Every channel that has a past, against it."""
         if len(self._values) < MIN_VALUES:
-            return _Heights()
+            return Heights()
         before = self._values[:-1].max(axis=0)
         keys = [key for key in signals if key in self._places and before[self._places[key]] >= 0]
         places = [self._places[key] for key in keys]
@@ -510,7 +379,7 @@ class Watch:
         turned = np.array([signals[key].side * self._sides.get(key, 0) < 0 for key in keys], dtype=bool)
         base = np.maximum(before[places], floor)
         worst = np.maximum(base, last)
-        return _Heights(
+        return Heights(
             keys,
             worst,
             np.log(np.maximum(value, LEAST) / worst),
@@ -518,7 +387,7 @@ class Watch:
             np.log(np.where(turned, LEAST, np.maximum(np.minimum(value, last), LEAST)) / base),
         )
 
-    def _readings(self, signals: Mapping[Key, _Signal]) -> tuple[Reading, ...]:
+    def _readings(self, signals: Mapping[Key, Signal]) -> tuple[Reading, ...]:
         heights = self._heights(signals)
         readings = [
             Reading(
@@ -535,13 +404,13 @@ class Watch:
         ]
         return tuple(sorted(readings, key=lambda one: (-one.height, one.column, one.channel)))
 
-    def _volume(self, start: date, facts: Mapping[str, Facts]) -> dict[Key, _Signal]:
+    def _volume(self, start: date, facts: Mapping[str, Facts]) -> dict[Key, Signal]:
         """Rows against the same weekday's, as a ratio: half and double are as far."""
         usual, rows = self._usual_rows(start), _rows(facts)
         if not usual or rows < MIN_ROWS:
             return {}
         floor = max(math.log(VOLUME), 3.0 / math.sqrt(usual))
-        return {(ROWS, "volume"): _Signal(abs(math.log(rows / usual)), floor, rows / usual, 1.0)}
+        return {(ROWS, "volume"): Signal(abs(math.log(rows / usual)), floor, rows / usual, 1.0)}
 
     def _usual_rows(self, start: date) -> float | None:
         """Median rows of the same weekday (and hour) in the last 8 weeks; None with under four of them."""
@@ -569,12 +438,12 @@ def _partner(known: Sequence[Facts]) -> tuple[float, float, str] | None:
     return best
 
 
-def _tie(one: Facts, best: tuple[float, float, str] | None) -> _Signal | None:
+def _tie(one: Facts, best: tuple[float, float, str] | None) -> Signal | None:
     """The association with the best partner."""
     if best is None or best[2] not in one.ties or one.sampled < MIN_ROWS:
         return None
     now = one.ties[best[2]]
-    return _Signal(loosened(now, best[1], one.sampled), FLOOR_RATE, now, best[1])
+    return Signal(loosened(now, best[1], one.sampled), FLOOR_RATE, now, best[1])
 
 
 def _shared(facts: Mapping[str, Facts]) -> dict[str, Sharing]:
@@ -583,10 +452,6 @@ def _shared(facts: Mapping[str, Facts]) -> dict[str, Sharing]:
 
 def _rows(facts: Mapping[str, Facts]) -> int:
     return max((one.rows for one in facts.values()), default=0)
-
-
-def _above(height: float | None, line: float | None) -> bool:
-    return height is not None and line is not None and height > line
 
 
 def _ratio(counted: Iterable[tuple[int, int]]) -> float:

@@ -223,12 +223,7 @@ def _distributions(a: Side, b: Side, not_seen: list[str]) -> list[Told]:
     plain = replace(schema, columns=kept, target="", time=None, key=None, keys=(), rules=())
     names = [one.name for one in kept]
     then, now = (log.sort("mw.time", "mw.id").select(names) for log in logs)
-    held = b.loaded or a.loaded
-    scorer = None
-    if held is not None:
-        limit = held.version.threshold if held.version.task == "binary" else None
-        scorer = comparing.Scorer(held.version.version, held.scores, held.shown, limit)
-    found = comparing.compare(now, then, plain, zone=str(a.zone), scorer=scorer)
+    found = comparing.compare(now, then, plain, zone=str(a.zone), scorer=b.loaded or a.loaded)
     return [_distribution(a, b, one, matters=True) for one in found.causes] + [
         _distribution(a, b, one, matters=False) for one in found.harmless
     ]

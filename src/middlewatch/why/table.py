@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from .. import comparing, data, infer, model, tables
-from ..errors import MiddlewatchError, NotFound, NothingToDo
+from ..errors import MiddlewatchError, NothingToDo
 from ..fingerprints import Cause, thresholds
-from ..replay import load
+from ..replay import Replayer, load
 from ..schema import Schema
 from ..times import iso
 from .report import Diagnosis
@@ -75,17 +75,15 @@ def _all_of(schema: Schema) -> Schema:
     return replace(schema, time=time, columns=columns)
 
 
-def scorer_of(project: Project, name: str) -> comparing.Scorer | None:
+def scorer_of(project: Project, name: str) -> Replayer | None:
     """The live version, to say what a fault does to its answers; None where there is none that can answer."""
     live = project.journal(name).live()
     if not live or not model.ours(live):
         return None
     try:
-        held = load(project, name, live)
+        return load(project, name, live)
     except MiddlewatchError:
         return None  # its effect stays unknown; what is wrong in the table does not depend on it
-    threshold = held.version.threshold if held.version.task == "binary" else None
-    return comparing.Scorer(live, held.scores, held.shown, threshold)
 
 
 def _reference(
@@ -111,7 +109,7 @@ def _reference(
     source = project.settings(name).source
     try:
         own = tables.scan(source, base=project.root) if source else None
-    except (NotFound, MiddlewatchError):
+    except MiddlewatchError:
         own = None  # a source that is gone: the schema is left
     if own is None or own.files == raw.files:
         return "its schema", None
@@ -130,7 +128,7 @@ def _diagnosis(
     what: str,
     against: str | None,
     zone: tzinfo,
-    scorer: comparing.Scorer | None,
+    scorer: Replayer | None,
     touched: bool,
     begun: float,
 ) -> Diagnosis:
@@ -154,7 +152,7 @@ def _diagnosis(
             "blocks": found.windows,
             "columns": list(found.columns),
             "against": what,
-            "version": scorer.version if scorer else None,
+            "version": scorer.version.version if scorer else None,
             "since": found.since,
             "until": found.until,
         },
@@ -171,7 +169,7 @@ def _touched(
     reference: pl.DataFrame | None,
     schema: Schema,
     causes: Sequence[Cause],
-    scorer: comparing.Scorer | None,
+    scorer: Replayer | None,
     zone: str,
 ) -> pl.DataFrame:
     """Every touched row: what was found in a sample is looked for in all rows."""

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from .. import comparing
 from ..fingerprints import Case, Cause, History, search
 from ..replay import Replayer
 from ..schema import Schema
@@ -92,9 +91,7 @@ def _shaped(
     return shaped
 
 
-def of_table(
-    typed: pl.DataFrame, schema: Schema, causes: Sequence[Cause], scorer: comparing.Scorer | None
-) -> pl.DataFrame:
+def of_table(typed: pl.DataFrame, schema: Schema, causes: Sequence[Cause], scorer: Replayer | None) -> pl.DataFrame:
     """Touched rows of a typed table: `row` (from 0), the key, values as they came and corrected, and the live
     version's scores of both; null where the true value cannot be known."""
     parts = []
