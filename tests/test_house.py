@@ -129,6 +129,7 @@ FLOORS: list[set[str]] = [
     },
     {
         "fast",
+        "frames",
     },
     {
         "library",

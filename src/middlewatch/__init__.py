@@ -39,12 +39,12 @@ _HOMES = {
     "watch": "recording",
     "Profile": "profiles",
     "Schema": "schema",
-    "check": "library",
+    "check": "frames",
     "import_": "library",
     "open": "library",
-    "profile": "library",
+    "profile": "frames",
     "rule": "checks",
-    "split": "library",
+    "split": "frames",
 }
 
 

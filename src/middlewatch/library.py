@@ -9,19 +9,19 @@ import getpass
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from . import groups, times
-from .errors import NotFound, NothingToDo
+from . import groups
+from .errors import NothingToDo
+from .frames import moment_of, raw_of
 from .project import Project
-from .times import zone_of
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from .checks import Report, RowRule
+    from .checks import Report
     from .differences import Difference
     from .doctor import Checked
     from .imports import Asked, ImportedLog
@@ -100,9 +100,9 @@ def import_(table: Any, *, project: str | Path | None = None, **asked: Unpack[As
     is a column or the version. In `project` (default: the nearest folder upward) or, where there is none, in a new
     one here. The same table again adds nothing. Raises UsageError, TableError, Refused; nothing is written then.
     """
-    from . import imports, tables
+    from . import imports
 
-    raw = _raw(table, Path.cwd(), tables)
+    raw = raw_of(table)
     done = imports.bring(raw, project, asked, now=Handle.clock(), actor=who())
     handle = Handle(Project.open(done.folder, search=False), done.model)
     try:
@@ -115,74 +115,6 @@ def import_(table: Any, *, project: str | Path | None = None, **asked: Unpack[As
         alarms=sum(1 for one in judged.windows if one["alarm"]),
         incidents=[one.n for one in handle.incidents()],
     )
-
-
-def inspection(
-    table: Any,
-    schema: Any = None,
-    *,
-    rules: Sequence[RowRule] = (),
-    against: Any = None,
-    zone: str = "UTC",
-    until: datetime | str | None = None,
-) -> tuple[Inspection, Profile | None]:
-    """A frame or file before a Schema, a schema file or none; and the profile of what it is compared with."""
-    from . import infer, tables
-    from .inspection import Inspection, reference
-    from .schema import Schema
-
-    raw = _raw(table, Path.cwd(), tables)
-    base = path = None
-    if isinstance(schema, str | Path):
-        path = Path(schema)
-        if not path.is_file():
-            raise NotFound(f"there is no schema file {schema}", where=str(path.resolve()))
-        schema, base = Schema.parse(path.read_text(encoding="utf-8"), where=str(schema)), path.resolve().parent
-    odd: tuple[Doubt, ...] = ()
-    if schema is None:
-        described = infer.describe(raw, zone=zone)
-        schema, odd = described.schema, described.doubts
-    now = Handle.clock() if until is None else _moment(until, zone_of(zone))
-    held = Inspection(
-        raw=raw, schema=schema, rules=tuple(rules), odd=odd, zone=zone, base=base, now=now, schema_path=path
-    )
-    if against is None or isinstance(against, str):
-        return held, None if against is None else reference(None, "", against, held)
-    other = Inspection(raw=_raw(against, Path.cwd(), tables), schema=schema, zone=zone, base=base)
-    return held, other.report().profile
-
-
-def check(
-    table: Any, schema: Any = None, *, rules: Sequence[RowRule] = (), against: Any = None, zone: str = "UTC"
-) -> Report:
-    """Data tests of a frame (pandas, polars, pyarrow) or a file, against a Schema or a schema file; `rules` are own
-    ones (`mw.rule`), `against` is a frame or file whose distributions are the usual.
-
-    Without a schema only what is wrong in any table is found. No project is needed.
-    """
-    held, reference = inspection(table, schema, rules=rules, against=against, zone=zone)
-    return held.report(reference, pictures=True)
-
-
-def split(table: Any, schema: Any, *, rules: Sequence[RowRule] = (), zone: str = "UTC") -> tuple[Any, Any]:
-    """The good rows and the bad ones of a frame or file: pandas, polars or pyarrow as it was given, else polars.
-
-    Bad rows have `mw.row` and `mw.reasons`, a list such as `["range: temp"]`; every row is in one of the two.
-    """
-    import polars as pl
-
-    from . import checks, tables
-
-    held, _ = inspection(table, schema, rules=rules, zone=zone)
-    report = held.report()
-    parts = list(checks.split(held.raw, held.plan(), report.repeated))
-    good, bad = (pl.concat([one[at] for one in parts]) for at in (0, 1)) if parts else checks.no_rows(held.raw)
-    return tables.like(good, table), tables.like(bad, table)
-
-
-def profile(table: Any, *, zone: str = "UTC") -> Profile:
-    """The profile of a frame or a file, with no project: counts, quantiles, histograms of every column."""
-    return check(table, zone=zone).profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +145,7 @@ class Handle:
 
     def moment(self, text: str | datetime | None) -> datetime | None:
         """A time as people write it (`2h`, ISO, `yesterday 18:00`), in UTC; without a zone it is in the project's."""
-        return None if text is None else _moment(text, self.project.zone)
+        return None if text is None else moment_of(text, self.project.zone, now=self.clock())
 
     @staticmethod
     def clock() -> datetime:
@@ -225,9 +157,9 @@ class Handle:
         self, table: Any = None, *, against: str | None = None, until: datetime | str | None = None
     ) -> tuple[Inspection, Profile | None]:
         """A table (default: the model's source) before the model's schema, and the profile it is compared with."""
-        from . import inspection, tables
+        from . import inspection
 
-        raw = None if table is None else _raw(table, Path.cwd(), tables)
+        raw = None if table is None else raw_of(table)
         now = self.moment(until) or self.clock()
         held = inspection.of_project(self.project, self.model, raw, now=now)
         if against is None:
@@ -289,10 +221,10 @@ class Handle:
         `file` asks about a table instead, a frame or a file, `against` a data version or another file (default: the
         newest data version). `touched` gives the affected rows with corrected scores too, as a frame.
         """
-        from . import tables, why
+        from . import why
 
         if file is not None:
-            raw = _raw(file, Path.cwd(), tables)
+            raw = raw_of(file)
             return why.diagnose_table(self.project, self.model, raw, against=against, touched=touched)
         one = "" if about is None else str(about)
         if one and (not one.isdigit() or self._is_foreign(one)):
@@ -463,13 +395,12 @@ class Handle:
         caller: str = "batch",
     ) -> Scored:
         """Score a frame or a file; `log` keeps each row with its event time for the monitor."""
-        from . import tables
         from .score import score
 
         return score(
             self.project,
             self.model,
-            _raw(table, Path.cwd(), tables),
+            raw_of(table),
             out=Path(out) if out is not None else None,
             log=log,
             version=version,
@@ -485,9 +416,9 @@ class Handle:
 
         The same table again changes nothing; wrong values are refused with their rows and nothing is kept.
         """
-        from . import outcomes, tables
+        from . import outcomes
 
-        raw = _raw(table, Path.cwd(), tables)
+        raw = raw_of(table)
         return outcomes.import_labels(
             self.project, self.model, raw, value=value, key=key, id=id, time=time, now=self.clock()
         )
@@ -582,13 +513,3 @@ def _from_here(table: str | None, project: Project) -> str | None:
     if table is None or "://" in table or (table[:1] == "d" and table[1:].isdigit()):
         return table
     return str(Path(table).resolve())
-
-
-def _moment(text: str | datetime, zone: tzinfo) -> datetime:
-    if isinstance(text, datetime):
-        return (text if text.tzinfo else text.replace(tzinfo=zone)).astimezone(UTC)
-    return times.parse_time(text, now=Handle.clock(), zone=zone)
-
-
-def _raw(table: Any, base: Path, tables: Any) -> Any:
-    return tables.scan(table, base=base) if isinstance(table, str | Path) else tables.from_frame(table)

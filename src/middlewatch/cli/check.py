@@ -99,7 +99,7 @@ def _inspection(
     call: Call, source: str | None, schema: str | None, against: str | None, until: str | None
 ) -> tuple[Inspection, Any]:
     """The table before its contract, and the profile it is compared with."""
-    from .. import library
+    from .. import frames
     from ..errors import NotFound, UsageError
 
     if schema is None:
@@ -112,7 +112,7 @@ def _inspection(
             return handle.inspection(source, against=against, until=until)
     if source is None:
         raise UsageError("say which table to check", fix="middlewatch check data.csv")
-    return library.inspection(source, schema, against=against, until=until)
+    return frames.inspection(source, schema, against=against, until=until)
 
 
 def _lines(report: Report, name: str, inspection: Inspection) -> list[str]:
