@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Sequence
@@ -100,13 +101,19 @@ class Site:
         return self.project.incidents("delay").all()
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    project = make_project(tmp_path, {"delay": "binary"})
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a project with its 28 days; tests take copies."""
+    root = tmp_path_factory.mktemp("lived") / "project"
+    project = make_project(root, {"delay": "binary"})
     promote(project, "delay", publish(project, "delay"))
-    made = Site(project)
-    made.history()
-    return made
+    Site(project).history()
+    return root
+
+
+@pytest.fixture
+def site(lived: Path, tmp_path: Path) -> Site:
+    return Site(Project.open(shutil.copytree(lived, tmp_path / "project"), search=False))
 
 
 def start(site: Site, count: int = 300) -> None:
