@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from middlewatch import ids, predictions, spool
 from middlewatch.errors import OutOfReach, UsageError
+from middlewatch.following import newest
 from middlewatch.predictions import Record, Refusal
 from middlewatch.retention import expire_log
 from middlewatch.store import Store
@@ -95,8 +96,8 @@ def test_ids_sort_by_received_time_and_find_it(one: int, two: int, counter: int)
 
 
 def test_ids_of_a_batch_are_all_different() -> None:
-    assert len(set(ids.new_ids(5000, NOW, "abcde"))) == 5000
-    assert ids.received_of(ids.new_ids(2, NOW, "abcde")[1]) == NOW
+    assert len({ids.new_id(micros(NOW), "abcde", at) for at in range(5000)}) == 5000
+    assert ids.received_of(ids.new_id(micros(NOW), "abcde", 1)) == NOW
     assert len(ids.new_token()) == 5
     for wrong in ("", "abc", "U" * 20, "é" * 20):
         with pytest.raises(UsageError):
@@ -476,6 +477,23 @@ def test_a_batch_is_logged_with_its_event_times(store: Store) -> None:
     assert predictions.write_batch(store, "delay", frame.clear(), now=NOW) == 0
     with pytest.raises(UsageError, match=r"mw\.score"):
         predictions.write_batch(store, "delay", frame.drop("mw.score"), now=NOW)
+
+
+def test_the_newest_event_is_found_in_the_last_file_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert newest(store, None, "m") is None
+    for back in range(5):
+        times = [NOW - timedelta(days=back, minutes=at) for at in range(90)]
+        frame = pl.DataFrame({"mw.time": times, "mw.score": [0.5] * 90, "mw.version": ["v1"] * 90})
+        predictions.write_batch(store, "m", frame, now=NOW - timedelta(days=3 - back), token=f"0000{back}")
+    opened, file_rows = list[str](), predictions.file_rows
+
+    def noted(store: Store, file: predictions.LogFile) -> pl.LazyFrame:
+        opened.append(file.ident)
+        return file_rows(store, file)
+
+    monkeypatch.setattr(predictions, "file_rows", noted)
+    assert newest(store, None, "m") == (NOW, "batch-00000")
+    assert opened == ["batch-00000-000001"]
 
 
 def test_extreme_event_times(folder: Path, store: Store) -> None:

@@ -107,6 +107,13 @@ def test_logged_rows_are_answered_the_same_again(project: Project) -> None:
     assert np.array_equal(again, kept["mw.score"].to_numpy()), "to the bit"
 
 
+@pytest.mark.parametrize("count", [1, 250, 10_000])
+def test_the_newest_rows_are_read_from_as_many_days_as_they_need(project: Project, count: int) -> None:
+    serve(project, publish(project, 0.0), range(5))
+    every = predictions.read(project.store, None, "price", by="received").sort("mw.received", "mw.id")
+    assert replay.latest(project, "price", count)["mw.id"].to_list() == every.tail(count)["mw.id"].to_list()
+
+
 def test_an_input_that_is_not_there_is_missing_in_every_row(project: Project) -> None:
     replayer = replay.load(project, "price", publish(project, 0.0))
     absent = replayer.scores(rows(0).drop("place"))

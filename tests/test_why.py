@@ -287,4 +287,4 @@ def test_one_prediction_tells_its_story(shop: mw.Handle) -> None:
     with pytest.raises(UsageError):
         shop.why("not-an-id")
     with pytest.raises(NotFound):
-        shop.why(ids.new_ids(1, NOW)[0])
+        shop.why(ids.new_id(int(NOW.timestamp() * 1_000_000), "abcde", 0))

@@ -21,7 +21,7 @@ from .errors import StoreError
 if TYPE_CHECKING:
     from .store import Store
 
-__all__ = ["Follower"]
+__all__ = ["Follower", "newest"]
 
 # Files of other machines come every 15 minutes, and a listing of a bucket costs a request.
 LIST_EVERY = timedelta(seconds=30)
@@ -94,3 +94,16 @@ class Follower:
         self._done &= {one.ident for one in files}
         self._places = {ident: place for ident, place in self._places.items() if ident in waiting}
         return [one for one in parts if one.height]
+
+
+def newest(store: Store, folder: Path | None, model: str) -> tuple[datetime, str] | None:
+    """Event time of the prediction that happened last, and the server that answered it; None where there is none.
+
+    Opens the files that may hold it, not the log.
+    """
+    filed = [one.last for one in predictions.files(store, model)]
+    # A file ends with the hour of its last event.
+    since = max(filed) - timedelta(hours=1) if filed else None
+    log = predictions.scan(store, folder, model, since=since, columns=["mw.time", "mw.server"])
+    found = log.select(pl.col("mw.time"), pl.col("mw.server")).top_k(1, by="mw.time").collect()
+    return (found["mw.time"][0], str(found["mw.server"][0] or "")) if found.height else None

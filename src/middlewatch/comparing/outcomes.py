@@ -90,7 +90,6 @@ def rate(
         else f"{schema.target} is {'higher' if now > middle else 'lower'}{than}: mean {mean:.4g}, was {were:.4g}"
     )
     everyone = np.ones(piece.rows.height, bool)
-    time = piece.rows["mw.time"][0] if "mw.time" in piece.rows.columns else None
     return Cause(
         kind="labels",
         form="changed",
@@ -98,7 +97,7 @@ def rate(
         detail=said,
         confidence="possible",
         affected=everyone,
-        since=time,
+        since=piece.since,
         from_start=True,
         effect=Effect(rows),
         fix=f"ask whether {schema.target} still means the same; if the world changed, train on the new rows alone",
@@ -129,7 +128,7 @@ def leaks(piece: Piece, windows: Sequence[pl.DataFrame], schema: Schema, kinds: 
                 detail=f"{name} tells {schema.target} now: association {strength:.2f}, at most {worst:.2f} before",
                 confidence="certain" if strength >= SAME else "likely",
                 affected=np.ones(piece.rows.height, bool),
-                since=piece.rows["mw.time"][0] if "mw.time" in piece.rows.columns else None,
+                since=piece.since,
                 from_start=True,
                 effect=Effect(piece.rows.height),
                 fix=f'role = "ignored" for {name}, or take it as it was known when the prediction was asked for',

@@ -34,6 +34,12 @@ class Piece:
     restated: bool = False
 
     @property
+    def since(self) -> datetime | None:
+        """The time of its first row, where rows have times."""
+        first = self.rows["mw.time"][0] if "mw.time" in self.rows.columns else None
+        return first if isinstance(first, datetime) else None
+
+    @property
     def whole(self) -> bool:
         return self.rows.height == self.total
 

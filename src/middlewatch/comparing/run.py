@@ -208,7 +208,7 @@ def _unlike(column: str, far: float, piece: Piece) -> Cause:
         detail=f"{column} is unlike every block of the reference, in no way with a name",
         confidence="possible",
         affected=np.ones(piece.rows.height, bool),
-        since=piece.rows["mw.time"][0] if "mw.time" in piece.rows.columns else None,
+        since=piece.since,
         from_start=True,
         effect=Effect(piece.rows.height),
         strength=far,

@@ -10,6 +10,7 @@ import polars as pl
 from middlewatch import ids, predictions
 from middlewatch.elsewhere import declare
 from middlewatch.errors import Refused
+from middlewatch.following import newest
 from middlewatch.model import ours
 from middlewatch.observations import observe
 
@@ -87,12 +88,8 @@ def horizon(project: Project, name: str) -> datetime | None:
     live = project.journal(name).live()
     if live is None or ours(live):
         return None
-    log = predictions.scan(project.store, project.spool(name), name, columns=["mw.time", "mw.server"])
-    newest = log.select("mw.time", "mw.server").top_k(1, by="mw.time").collect()
-    if not newest.height or not str(newest["mw.server"][0] or "").startswith(SERVER):
-        return None
-    moment: datetime = newest["mw.time"][0]
-    return moment + project.config.monitor.grace
+    found = newest(project.store, project.spool(name), name)
+    return found[0] + project.config.monitor.grace if found is not None and found[1].startswith(SERVER) else None
 
 
 def enter(project: Project, name: str, rows: pl.DataFrame, *, now: datetime, actor: str) -> str | None:
@@ -100,7 +97,7 @@ def enter(project: Project, name: str, rows: pl.DataFrame, *, now: datetime, act
     if not rows.height:
         return project.journal(name).live()
     first = rows.group_by("mw.version").agg(pl.col("mw.time").min()).sort("mw.time", "mw.version")
-    newest = rows["mw.version"][-1]
+    answers = rows["mw.version"][-1]
     last = rows["mw.time"][-1]
 
     def append(version: str, at: datetime) -> None:
@@ -110,10 +107,9 @@ def enter(project: Project, name: str, rows: pl.DataFrame, *, now: datetime, act
     for version, at in first.iter_rows():
         if version not in entered:
             append(version, at)
-    log = predictions.scan(project.store, project.spool(name), name, columns=["mw.time"])
-    latest = log.select(pl.col("mw.time").max()).collect().item()
-    if latest is None or last >= latest:
-        append(newest, rows.filter(pl.col("mw.version") == newest)["mw.time"].min())  # type: ignore[arg-type]
+    latest = newest(project.store, project.spool(name), name)
+    if latest is None or last >= latest[0]:
+        append(answers, rows.filter(pl.col("mw.version") == answers)["mw.time"].min())  # type: ignore[arg-type]
     return project.journal(name).live()
 
 

@@ -10,6 +10,7 @@ import polars as pl
 from middlewatch.cells import cast, is_text
 from middlewatch.elsewhere import external
 from middlewatch.errors import Refused, UsageError
+from middlewatch.ids import ALPHABET
 from middlewatch.labels import LONGEST
 from middlewatch.profiles import hash_ids
 from middlewatch.tables import refuse_rows
@@ -21,7 +22,7 @@ LONGEST_CALLER = 64
 _ZONED = r"[T ][0-9]{2}:[0-9]{2}.*(?:Z|z|UTC|[+-][0-9]{2}(?::?[0-9]{2})?)\s*$"
 # Of numbers that count from 1970 the size tells the unit: these are 2001 to 2065.
 _EPOCHS = ((1e9, 3e9, 1_000_000.0), (1e12, 3e12, 1_000.0), (1e15, 3e15, 1.0), (1e18, 3e18, 0.001))
-_ALPHABET = np.array(list("0123456789abcdefghjkmnpqrstvwxyz"))  # as ids of predictions are written
+_LETTERS = np.array(list(ALPHABET))
 
 
 def moments(cells: pl.Series, name: str, *, zone: str, now: datetime) -> pl.Series:
@@ -134,7 +135,7 @@ def own_ids(times: pl.Series, content: pl.Series) -> pl.Series:
     micros = times.cast(pl.Int64).to_numpy().astype(np.uint64)
     digits = [(micros >> np.uint64(5 * at)) & np.uint64(31) for at in range(10, -1, -1)]
     digits += [(marks >> np.uint64(5 * at)) & np.uint64(31) for at in range(8, -1, -1)]
-    letters = _ALPHABET[np.stack(digits, axis=1).astype(np.int64)]
+    letters = _LETTERS[np.stack(digits, axis=1).astype(np.int64)]
     texts = np.ascontiguousarray(letters).view(f"<U{letters.shape[1]}").ravel()
     return pl.Series("id", texts.tolist(), dtype=pl.String)
 
