@@ -91,9 +91,8 @@ def beside(others: Iterable[Incident]) -> list[dict[str, Any]]:
 
 
 def _onsets(store: Store, model: str) -> list[Onset]:
-    prefix = f"{model}/incidents/"
-    numbers = sorted({key.removeprefix(prefix).split("/", 1)[0] for key in store.list(prefix)})
-    return [_onset(store, model, number) for number in numbers[-NEWEST:]]
+    numbers = store.folders(f"{model}/incidents/")  # not their events: those of a lasting one are many
+    return [_onset(store, model, number) for number in sorted(numbers, key=int)[-NEWEST:]]
 
 
 def _onset(store: Store, model: str, number: str) -> Onset:
