@@ -151,6 +151,32 @@ def test_a_factor_on_money_is_found_wherever_it_began(onset: int, factor: float)
     assert np.flatnonzero(cause.affected)[0] == onset
 
 
+def coded(number: int, turn: int = 0, seed: int = 0) -> pl.DataFrame:
+    """A day with twenty codes, some of them rare, that go with the area; `turn` moves each to a later name."""
+    rng = np.random.default_rng([23, number, seed])
+    shares = 1 / np.arange(2, 22) ** 1.3
+    code = rng.choice(20, ROWS, p=shares / shares.sum())
+    names = pl.Series("code", [f"c{(one + turn) % 20:02d}" for one in code])
+    rows = day(number).with_columns(names, pl.Series("area", np.round(40 + 9.0 * code + rng.normal(0, 12, ROWS), 1)))
+    return rows.with_columns(pl.Series("mw.score", score(rows)))
+
+
+def told_of_codes(now: pl.DataFrame) -> list[tuple[str | None, str, str]]:
+    """Named or not, as the score does not ask for the code."""
+    history = History([coded(back) for back in range(28)], {**KINDS, "code": "category"})
+    found = search(Case(now, history, score, 0.5))
+    return [(one.column, one.kind, one.form) for one in (*found.causes, *found.harmless)]
+
+
+def test_codes_that_all_moved_by_one_are_exchanged_although_some_are_rare() -> None:
+    assert told_of_codes(coded(28, turn=1))[:1] == [("code", "categories", "permuted")]
+
+
+@pytest.mark.parametrize("seed", range(1, 13))
+def test_of_many_rare_codes_no_pair_is_called_exchanged(seed: int) -> None:
+    assert told_of_codes(coded(28, seed=seed)) == []
+
+
 def test_a_caller_is_named_where_some_nulls_are_usual() -> None:
     assert first(FAULTS["nulls of a caller over usual ones"][0]).slice == ("mw.caller", "app/7")
 

@@ -367,9 +367,12 @@ def _permutation(case: Case, column: str, values: np.ndarray, moved: dict[str, s
     # Shares alone wander; what stands beside the values in their rows does not.
     gained = likelihood[at, there] - likelihood[at, here]
     company = float(gained[affected].mean()) if affected.any() else 0.0
-    least = min((float(gained[affected & (values == came)].mean()) for came in set(values[affected])), default=0.0)
-    # Each name's rows must speak for the exchange: a value written over others' rows leaves those others as they were.
-    told = least > 0 and company >= max(_worst_company(case, column, past, moved), 0.0) + limits.GAIN
+    each = [affected & (values == came) for came in set(values[affected])]
+    said = [float(gained[rows].mean()) for rows in each if rows.sum() >= limits.RATE_ROWS]
+    least = min(said, default=0.0)
+    # The rows of each name that has enough of them must speak for the exchange: a value written over others' rows
+    # leaves those others as they were, and of many pairs a few rows always fit one better.
+    told = len(said) >= 2 and least > 0 and company >= max(_worst_company(case, column, past, moved), 0.0) + limits.GAIN
     gain = float(evidence[affected].mean()) if told else 0.0
     there = values[place.mask]
     alone = past.shape(list(there)) > limits.STANDS * past.worst_shape and not _one_grew(past, there)
