@@ -24,6 +24,7 @@ from middlewatch.profiles import profile, spec_of
 from middlewatch.project import Project
 from middlewatch.web import pages
 from middlewatch.web import words as say
+from middlewatch.web.incident import _after
 from middlewatch.web.rendering import static
 from web_store import FIRST, HOSTILE, LIVE, NOW, TRAINING, build
 
@@ -792,3 +793,10 @@ def contrast(one: str, other: str) -> float:
 def test_the_store_of_these_tests_is_what_it_says(site: Site) -> None:
     days = site.project.windows("delay").summaries()
     assert [one["source"] for one in days] == ["training"] * TRAINING + ["log"] * LIVE
+
+
+def test_what_to_do_next_does_not_begin_in_the_middle_of_a_sentence() -> None:
+    fix = "temp = temp * 1.8 + 32  (undoes it)"
+    assert _after(f"{fix}; then  middlewatch incidents 8 mark-bad", fix) == "middlewatch incidents 8 mark-bad"
+    assert _after(f"{fix}; or  middlewatch rollback --dry-run", fix) == "middlewatch rollback --dry-run"
+    assert _after("middlewatch status", "") == "middlewatch status"

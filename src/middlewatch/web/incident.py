@@ -83,7 +83,8 @@ def diagnosis(one: Incident) -> dict[str, Any] | None:
 
 
 def _after(text: str, fix: str) -> str:
-    return text.removeprefix(fix).lstrip("; ").removeprefix("or ").strip()
+    """What to do next without the fix, which stands above it already, and without the word that joined the two."""
+    return text.removeprefix(fix).lstrip("; ").removeprefix("or ").removeprefix("then ").strip()
 
 
 def _cause(cause: Mapping[str, Any]) -> dict[str, Any]:
