@@ -6,7 +6,7 @@ Each row is scored by a model that has not seen it, as its own training rows wou
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # The monitor looks back 90 windows, each against the 28 before it, with room for weekly windows of sparse traffic.
 DAYS = 365
+# The fast channel looks at blocks of the newest 28 days that were calm.
+BLOCK_DAYS = 56
 SCORED = ("mw.score", "mw.label")
 
 
@@ -62,7 +64,9 @@ def backfill(
     spec = spec_of(schema, roles=("feature",), score=True, label=schema.task == "multiclass")
     known = set(windows.days())
     lens = training_lens(schema, project.settings(name).threshold)
-    made = cut(recent, spec, zone=project.zone, lenses=lambda _: lens)
+    last = recent["mw.time"].dt.convert_time_zone(str(project.zone)).dt.date().max()
+    since = last - timedelta(days=BLOCK_DAYS) if isinstance(last, date) else date.min
+    made = cut(recent, spec, zone=project.zone, lenses=lambda _: lens, blocks_since=since)
     for day, one in made.items():
         if day not in known:
             # Derived from the data version and made again by training: not worth waiting for the disk a day.

@@ -422,11 +422,19 @@ class Cut:
     by_hour: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
-def cut(frame: pl.DataFrame, spec: ProfileSpec, *, zone: tzinfo, lenses: Lenses | None = None) -> dict[date, Cut]:
+def cut(
+    frame: pl.DataFrame,
+    spec: ProfileSpec,
+    *,
+    zone: tzinfo,
+    lenses: Lenses | None = None,
+    blocks_since: date = date.min,
+) -> dict[date, Cut]:
     """Observations (with `mw.id` and `mw.time`) by local day of `zone`, in order; rows without a time are left out.
 
-    `lenses` says how the rows of a version (None: training rows) are looked at in blocks; without it none are made.
-    The sample of a day is its 2,000 rows with the lowest hash of `mw.id`, without the raw requests.
+    `lenses` says how the rows of a version (None: training rows) are looked at in blocks; without it none are made,
+    nor of days before `blocks_since`. The sample of a day is its 2,000 rows with the lowest hash of `mw.id`, without
+    the raw requests.
     """
     import polars as pl
 
@@ -454,7 +462,7 @@ def cut(frame: pl.DataFrame, spec: ProfileSpec, *, zone: tzinfo, lenses: Lenses 
             sample=lowest(rows, "mw.id", SAMPLE_ROWS),
             versions=dict(counted.iter_rows()),
             received=_span(rows["mw.received"]) if "mw.received" in rows.columns else None,
-            blocks=_blocks(rows, lenses, zone) if lenses is not None else {},
+            blocks=_blocks(rows, lenses, zone) if lenses is not None and which >= blocks_since else {},
             by_hour=_by_hour(local.slice(begin - count, count), versions) if versions.len() == count else {},
         )
     return found
