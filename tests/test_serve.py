@@ -506,6 +506,9 @@ def test_pages_get_what_is_not_the_apis(tmp_path: Path) -> None:
             status, facts, _ = client.ask("POST", "/predictions", b"{}")
             assert status == 404
             assert "/predict" in facts["fix"]
+            form = {"content_type": "application/x-www-form-urlencoded"}
+            assert client.ask("POST", "/predictions", b"{}", accept="*/*", **form)[0] == 404, "as curl -d sends it"
+            assert client.ask("POST", "/i/1", b"act=ack", accept="text/html,*/*;q=0.8", **form)[1]["text"][:4] == "page"
             assert server.stop() == 0
 
 

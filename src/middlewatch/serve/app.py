@@ -343,7 +343,11 @@ class App:
 
 def _kind(scope: Scope) -> str:
     """The content type that a request names; "" for none."""
-    return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"content-type"), "")
+    return _header(scope, b"content-type")
+
+
+def _header(scope: Scope, wanted: bytes) -> str:
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == wanted), "")
 
 
 def _version() -> str:
@@ -356,4 +360,6 @@ def _is_for_people(scope: Scope) -> bool:
     """True for what a browser asks of the pages: a look, or a form sent back. The rest is a client gone astray."""
     if scope["path"] in ("/predict", "/labels", mlflow.ROUTE) or scope["path"].startswith(("/models/", "/v2")):
         return False
-    return scope["method"] in ("GET", "HEAD") or _kind(scope).startswith("application/x-www-form-urlencoded")
+    # curl -d calls its body a form as well, but does not ask for a page in return.
+    form = _kind(scope).startswith("application/x-www-form-urlencoded") and "text/html" in _header(scope, b"accept")
+    return scope["method"] in ("GET", "HEAD") or form
