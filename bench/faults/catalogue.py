@@ -5,7 +5,7 @@ Nothing here names a column: each idea draws one of those it applies to, so that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -429,26 +429,15 @@ def flipped(stream: Stream, rng: np.random.Generator, strength: int) -> Fault | 
 
 
 def swapped(stream: Stream, rng: np.random.Generator, strength: int) -> Fault | None:
-    numbers = _numbers(stream)
-    pairs = [(a, b) for a in numbers for b in numbers if a < b]
-    if not pairs:
-        return None
-    a, b = pairs[int(rng.integers(len(pairs)))]
-    caller = ONE if strength == 0 else None
-    part = ("mw.caller", caller) if caller else None
-    return Fault(
-        f"swapped {a}, {b} {caller or ''}",
-        plays.swapped(a, b, caller=caller),
-        (a, b),
-        ("columns/swapped",),
-        part,
-        every=strength > 0,
-    )
+    return _swapped(_numbers(stream), rng, strength)
 
 
 def words_swapped(stream: Stream, rng: np.random.Generator, strength: int) -> Fault | None:
-    words = _words(stream)
-    pairs = [(a, b) for a in words for b in words if a < b]
+    return _swapped(_words(stream), rng, strength)
+
+
+def _swapped(columns: Sequence[str], rng: np.random.Generator, strength: int) -> Fault | None:
+    pairs = [(a, b) for a in columns for b in columns if a < b]
     if not pairs:
         return None
     a, b = pairs[int(rng.integers(len(pairs)))]

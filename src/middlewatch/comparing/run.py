@@ -72,7 +72,7 @@ def compare(
 ) -> Compared:
     """What is wrong in a raw table, against a reference table that was right (typed or raw), or the schema alone.
 
-    Rows that the reference holds too are known and left out. The rest is looked at in up to 6 pieces in order of time
+    Rows that the reference holds too are known and left out. The rest is looked at in up to 4 pieces in order of time
     (else of rows), against 28 blocks of the reference and the clean pieces before; at least 16 blocks of 30 rows.
     `only` looks at these columns alone, and then at every row at once.
     """
