@@ -1,10 +1,11 @@
 # Everything a fresh machine needs is set up here: Python 3.11+, git and a compiler's runtime (libgomp) suffice.
 PYTHON ?= python3
+K ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint format lock clean bench-data bench-limits bench-serve bench-drift bench-quality bench-cost bench-fast bench-years bench-why
+.PHONY: demo test fuzz lint format lock clean bench-data bench-limits bench-serve bench-drift bench-quality bench-cost bench-fast bench-years bench-why
 
 demo: $(READY)
 	$(BIN)/middlewatch demo
@@ -15,6 +16,10 @@ test: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+# The tests take the same made-up rows each time; this takes new ones.
+fuzz: $(READY)
+	$(BIN)/python -m pytest --hypothesis-profile fuzz -k "$(K)"
 
 lint: $(READY)
 	$(BIN)/ruff check .
