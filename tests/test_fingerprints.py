@@ -285,6 +285,15 @@ def test_refused_requests_say_what_came(came: str, expected: str, error: str, ki
     assert found[0].since == START
 
 
+def test_requests_that_the_model_fails_on_are_its_codes_fault() -> None:
+    rows = refused(40, "", "KeyError in features() (train.py, line 3)", "", "").with_columns(status=pl.lit(500))
+    [found] = refusals.causes(rows, answered(100), [0.0] * 20)
+    assert (found.kind, found.form, found.columns) == ("preprocessing", "fails", ())
+    assert "40 requests failed" in found.detail
+    [found] = refusals.causes(rows.with_columns(came=pl.lit("it gave nan")), answered(100), [0.0] * 20)
+    assert (found.kind, found.form) == ("environment", "fails")
+
+
 def test_refusals_as_usual_are_silent() -> None:
     assert refusals.causes(refused(5, "depth", "a string", "a number", ""), answered(100), []) == []
     assert refusals.causes(refused(10, "depth", "a string", "a number", ""), answered(90), [0.09, 0.1]) == []

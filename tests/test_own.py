@@ -146,6 +146,52 @@ def test_own_models_go_the_whole_way(
     assert [one["score"] for one in singles] == logged.sort("mw.id")["mw.score"].head(12).to_list()
 
 
+FAILS = """
+def half(value):
+    return 5 / (value["length"][0] + 1)
+def features(table):
+    if len(table) == 1:
+        half(table)
+    return table.with_columns(long=1 / table["length"])
+"""
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_requests_that_the_model_fails_on_are_kept_as_evidence(tmp_path: Path, private: bool) -> None:
+    project = start(tmp_path, "rare", FAILS)
+    if private:
+        path = tmp_path / f"{project.model}.schema.toml"
+        path.write_text(path.read_text().replace("[columns.colour]", '[columns.colour]\nprivate = "drop"', 1))
+        project = mw.open(tmp_path)
+    project.train()
+    project.promote("v1", force="a try")
+    version = model.load(project.project.store, project.model, "v1")
+    good = {name: ROWS[name][0] for name in version.encoding.names}
+    with serving(tmp_path) as (server, client):
+        client.predict(good)
+        # A null is none of the values that it was tried with: None + 1 fails.
+        status, facts, headers = client.ask("POST", "/predict", {**good, "length": None})
+        assert status == 500
+        assert facts["error"] == "v1 of rare failed on this request"
+        assert facts["why"] == "TypeError in features() (train.py, line 3)"
+        assert facts["id"] == headers["x-request-id"]
+        assert client.ask("POST", "/predict", [good, {**good, "length": None}])[0] == 500
+        assert client.ask("POST", "/invocations", {"dataframe_records": [{**good, "length": None}]})[0] == 500
+        assert client.ask("POST", "/predict", {**good, "length": "5"})[0] == 422
+        assert "unsupported operand" in server.log(), "the traceback is for whoever runs the server"
+        assert server.stop() == 0
+    kept = project.refused()
+    assert kept["status"].to_list() == [500, 500, 500, 422]
+    assert kept["came"].to_list()[0] == "TypeError in features() (train.py, line 3)"
+    assert ("unsupported operand" in kept["error"][0]) is not private, "its words may hold the row"
+    assert kept["mw.id"][0] == facts["id"]
+    assert (b"colour" in kept["mw.raw"][0]) is not private
+    assert predictions.read(project.project.store, project.project.spool("rare"), "rare").height == 1
+    command = [sys.executable, "-m", "middlewatch", "tail", "--refused", "--project", str(tmp_path)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert ["failed: v1" in one for one in said] == [True, True, True, False]
+
+
 WRONG: list[tuple[str, type[Exception], str]] = [
     ("def train(table, target, seed): return 3", UsageError, "no model"),
     ("def train(table, target, seed): return lambda t: t", UsageError, "not one of the file's own"),

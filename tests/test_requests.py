@@ -113,7 +113,20 @@ def test_missing_unknown_and_renamed_fields() -> None:
     assert 'did you mean "seats"?' in error.what
     assert "what the model predicts" in refused(body(y=True)).what
     assert "no input of this version" in refused(body(plain="x"), SCHEMA).what
-    assert "3 more" in refused(b"{}").what
+    named = 'the fields "temp", "seats", "late" and "carrier" are missing'
+    assert refused(b"{}").what == named
+
+
+def test_of_many_missing_fields_twelve_are_named() -> None:
+    columns = tuple(Column(name=f"c{number}", kind="number") for number in range(20))
+    wide = Schema(
+        name="w", target="y", task="binary", columns=(*columns, Column(name="y", kind="boolean", role="target"))
+    )
+    with pytest.raises(RequestRefused) as caught:
+        BodyType(wide, [one.name for one in columns], zone=UTC).read(b'{"c0":1}')
+    error = caught.value
+    assert error.what.startswith('the fields "c1", "c2",')
+    assert error.what.endswith('"c12" and 7 more are missing')
 
 
 def test_numbers_too_large_for_a_float() -> None:

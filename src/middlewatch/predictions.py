@@ -64,9 +64,9 @@ META = (
 
 REFUSED = (
     "mw.id", "mw.time", "mw.received", "mw.server", "mw.version", "mw.caller",
-    "field", "came", "expected", "error", "mw.raw",
+    "field", "came", "expected", "error", "status", "mw.raw",
 )  # fmt: skip
-"""Columns of a refused request."""
+"""Columns of a refused request; `status` is what it was answered: 500 and more where the model failed on it."""
 
 COMPARE = "middlewatch-compare"
 """The caller of requests that `middlewatch compare` sent again: kept like any other, and no traffic."""
@@ -92,7 +92,7 @@ class Record(msgspec.Struct, array_like=True, gc=False):
 
 
 class Refusal(msgspec.Struct, array_like=True, gc=False):
-    """One refused request in a segment: `raw` without private columns, at most 4 KB."""
+    """One refused or failed request in a segment: `raw` without private columns, at most 4 KB."""
 
     id: str
     time: int | None
@@ -103,6 +103,7 @@ class Refusal(msgspec.Struct, array_like=True, gc=False):
     expected: str
     error: str
     raw: bytes
+    status: int = 422
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -338,7 +339,8 @@ def _refusals(segment: spool.Segment, name: spool.Name) -> pl.DataFrame:
         for word in ("field", "came", "expected", "error")
     }
     raw = pl.Series([one.raw for one in records], dtype=pl.Binary)
-    return pl.DataFrame({**_common(segment, name, records), **words, "mw.raw": raw}).select(REFUSED)
+    status = pl.Series([one.status for one in records], dtype=pl.Int64)
+    return pl.DataFrame({**_common(segment, name, records), **words, "status": status, "mw.raw": raw}).select(REFUSED)
 
 
 def _common(segment: spool.Segment, name: spool.Name, records: Sequence[Record | Refusal]) -> dict[str, pl.Series]:
@@ -477,6 +479,7 @@ def empty(stream: Stream = "log") -> pl.DataFrame:
         "mw.scores": pl.List(pl.Float64),
         "mw.latency_us": pl.Float64,
         "mw.raw": pl.Binary,
+        "status": pl.Int64,
     }
     names = REFUSED if stream == "refused" else META
     return pl.DataFrame(schema={name: types.get(name, pl.String) for name in names})

@@ -52,6 +52,8 @@ _EXPECTED = {
     "text": "a string",
     "time": "a string with a time in ISO 8601",
 }
+NAMED = 12
+"""So many missing fields are named in a refusal: what somebody forgot, without the page of a wide model."""
 _TIME_HELP = 'write "2026-11-22T02:00:00Z"'
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -213,6 +215,11 @@ class BodyType:
                 fix="set MIDDLEWATCH_PRIVATE_KEY to a long random text, and keep it: other keys give other hashes",
             )
 
+    @property
+    def is_private(self) -> bool:
+        """Whether bodies hold private columns."""
+        return bool(self._private)
+
     def read(self, body: Body) -> Request:
         """Check and read one body. Raises RequestRefused naming the field, UsageError for what is not JSON."""
         try:
@@ -291,9 +298,8 @@ class BodyType:
         if missing:
             hint = f'; it has "{unknown[0][:64]}", which the model does not know' if unknown else ""
             field = self.fields[self._names[missing[0]]]
-            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             raise RequestRefused(
-                f'the field "{missing[0]}"{more} {"are" if more else "is"} missing{hint}',
+                f"{_listed(missing)} missing{hint}",
                 field=missing[0],
                 came="nothing",
                 expected=_EXPECTED[field.kind] + (" or null" if field.nulls else ""),
@@ -347,6 +353,16 @@ class BodyType:
         if type(value) is float and value.is_integer():
             value = int(value)
         return "hmac-" + hmac.digest(self._secret, str(value).encode(), "sha256").hex()[:32]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """`the field "a" is`, `the fields "a" and "b" are`: up to NAMED of them, the rest counted."""
+    shown = [f'"{name}"' for name in names[:NAMED]]
+    if len(names) > NAMED:
+        shown.append(f"{len(names) - NAMED} more")
+    if len(shown) == 1:
+        return f"the field {shown[0]} is"
+    return f"the fields {', '.join(shown[:-1])} and {shown[-1]} are"
 
 
 def _cells(body: Body) -> dict[str, msgspec.Raw]:

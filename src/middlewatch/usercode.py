@@ -25,10 +25,12 @@ from typing import Any
 
 from .errors import ConfigError, NotFound, UsageError, nearest
 
-__all__ = ["NAMES", "UserCode", "call_at"]
+__all__ = ["NAMES", "PINNED", "UserCode", "call_at"]
 
 NAMES = ("load", "features", "train", "score")
 LARGEST = 64 << 20
+PINNED = "middlewatch-code-"
+"""How the folder's name begins from which pinned code runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ def _function(module: ModuleType, name: str, entry: str) -> Callable[..., Any] |
 
 @cache
 def _loaded(entry: str, files: tuple[tuple[str, bytes], ...], sha256: str) -> ModuleType:
-    folder = Path(tempfile.mkdtemp(prefix="middlewatch-code-"))
+    folder = Path(tempfile.mkdtemp(prefix=PINNED))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for name, data in files:
         path = folder / name

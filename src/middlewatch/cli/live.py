@@ -272,7 +272,9 @@ def tail(
     since: Since = None,
     where: Annotated[str | None, typer.Option("--where", metavar="SQL")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as new ones come.")] = False,
-    refused: Annotated[bool, typer.Option("--refused", help="Requests that were refused.")] = False,
+    refused: Annotated[
+        bool, typer.Option("--refused", help="Requests that were refused, or that the model failed on.")
+    ] = False,
     shadow: Annotated[bool, typer.Option("--shadow", help="Rows that the version in shadow scored, too.")] = False,
     count: Annotated[int, typer.Option("-n", min=1, help="How many of the newest.")] = 10,
 ) -> Answer:
@@ -313,8 +315,8 @@ _REMEMBERED = 1_000_000  # rows of the last minute before one follows
 def _row(row: dict[str, Any]) -> dict[str, Any]:
     facts = {name[3:]: value for name, value in row.items() if name.startswith("mw.") and name != "mw.raw"}
     inputs = {name: value for name, value in row.items() if not name.startswith("mw.")}
-    told = ("field", "came", "expected", "error") if "field" in row else ()
-    known: dict[str, Any] = {one: inputs.pop(one) for one in told}
+    told = ("field", "came", "expected", "error", "status") if "field" in row else ()
+    known: dict[str, Any] = {one: inputs.pop(one, None) for one in told}
     return {**facts, **known, "inputs": inputs}
 
 
@@ -325,7 +327,8 @@ def _line(row: dict[str, Any]) -> str:
             f"  {row['shadow_version']} {row['shadow_score']:.4f}"
         )
     if "field" in row:
-        return f"{row['received']}  {row['caller'] or '-'}  refused: {row['error']}"
+        word = "failed" if (row["status"] or 0) >= 500 else "refused"
+        return f"{row['received']}  {row['caller'] or '-'}  {word}: {row['error']}"
     inputs = " ".join(f"{name}={value}" for name, value in row["inputs"].items() if value is not None)
     from ..model import ours
 

@@ -1,4 +1,4 @@
-"""Requests that were refused: what the caller sent instead of what the model's schema asks for.
+"""Requests that were refused: what the caller sent instead of what the model's schema asks for; or that it failed on.
 
 No statistics are needed: the record says which field came as what. These causes are certain.
 """
@@ -19,6 +19,7 @@ from .candidate import percent
 from .cause import Cause
 from .effect import Effect
 
+FAILED = 500
 _OTHER_NAME = re.compile(r'it has "([^"]+)"')
 
 
@@ -33,8 +34,8 @@ class _Form:
 def causes(refused: pl.DataFrame, answered: pl.DataFrame, past_shares: Sequence[float]) -> list[Cause]:
     """One cause for each field that is refused more often than ever before.
 
-    `refused` has field, came, expected, error, mw.time, mw.received, mw.caller; `answered` the accepted requests
-    of the same span (mw.received, mw.caller); `past_shares` the refused share of each past day.
+    `refused` has field, came, expected, error, status, mw.time, mw.received, mw.caller; `answered` the accepted
+    requests of the same span (mw.received, mw.caller); `past_shares` the refused share of each past day.
     """
     if refused.height < limits.RATE_ROWS:
         return []
@@ -46,14 +47,16 @@ def causes(refused: pl.DataFrame, answered: pl.DataFrame, past_shares: Sequence[
         share = rows.height / total
         if rows.height < limits.RATE_ROWS or share <= limits.BEYOND * worst + limits.RATE_FLOOR:
             continue
-        form = _form(str(field), str(came), str(expected), str(rows["error"][0]))
+        failed = "status" in rows.columns and (rows["status"][0] or 0) >= FAILED
+        word = "failed" if failed else "refused"
+        form = _form(str(field), str(came), str(expected), str(rows["error"][0]), failed=failed)
         caller = _caller(rows, answered)
         found.append(
             Cause(
                 kind=form.kind,
                 form=form.form,
                 columns=(str(field),) if field else (),
-                detail=f"{form.words}: {rows.height:,} requests refused, {percent(share)} of all",
+                detail=f"{form.words}: {rows.height:,} requests {word}, {percent(share)} of all",
                 confidence="certain",
                 affected=np.ones(0, bool),
                 since=_first(rows),
@@ -62,15 +65,18 @@ def causes(refused: pl.DataFrame, answered: pl.DataFrame, past_shares: Sequence[
                 fix=form.fix,
                 strength=share / (worst + limits.RATE_FLOOR),
                 proof=str(rows["error"][0]),
-                facts={"came": came, "expected": expected, "refused": rows.height},
+                facts={"came": came, "expected": expected, word: rows.height},
                 examples=tuple({"id": one} for one in rows["mw.id"].head(5)) if "mw.id" in rows.columns else (),
             )
         )
     return sorted(found, key=lambda one: -one.effect.rows)
 
 
-def _form(field: str, came: str, expected: str, error: str) -> _Form:
+def _form(field: str, came: str, expected: str, error: str, *, failed: bool) -> _Form:
     name = field or "the request"
+    if failed:
+        kind = "preprocessing" if "features()" in came else "environment"
+        return _Form(kind, "fails", f"the model fails: {came}", "mend its code, or go back to a version that answers")
     if came == "nothing":
         other = _OTHER_NAME.search(error)
         if other:

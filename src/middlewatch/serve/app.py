@@ -38,7 +38,7 @@ from .asgi import (
 from .door import Door
 from .keys import Keys
 from .live import Live
-from .scorer import Answer, Scorer
+from .scorer import Answer, ModelFailed, Scorer
 from .sync import GroupCommit
 
 __all__ = ["App"]
@@ -196,6 +196,9 @@ class App:
         self, error: Exception, model: str, scorer: Scorer | None, body: bytes, caller: str, received: int
     ) -> tuple[int, str]:
         """Count and keep a failed request; its status, and its id."""
+        if scorer is not None and isinstance(error, ModelFailed):
+            traceback.print_exception(error.__cause__ or error)
+            return status_of(error), scorer.refused(error, body, caller=caller, received=received)
         if scorer is not None and isinstance(error, RequestRefused | UsageError):
             self._metrics.add("middlewatch_refused_total", model=model)
             return status_of(error), scorer.refused(error, body, caller=caller, received=received)

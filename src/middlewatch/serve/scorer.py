@@ -10,8 +10,10 @@ from __future__ import annotations
 import itertools
 import math
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from datetime import tzinfo
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,17 +23,19 @@ from ..ids import new_id
 from ..predictions import Record, Refusal, frame_of
 from ..requests import Body, BodyType, Request
 from ..spool import Head, Spool
+from ..usercode import PINNED
 
 if TYPE_CHECKING:
     from ..model import ModelVersion
     from ..predictors import Predictor
 
-__all__ = ["Answer", "Ids", "Journalist", "Scorer"]
+__all__ = ["Answer", "Ids", "Journalist", "ModelFailed", "Scorer"]
 
 _ROWS = msgspec.json.Decoder(list[msgspec.Raw])
 _SECOND = 1_000_000
 WHOLE = 20
 NOTED = 500
+LONGEST = 500  # letters of an error that are kept
 
 
 class Answer(msgspec.Struct, gc=False):
@@ -59,6 +63,25 @@ class ItemRefused(RequestRefused):
 
     def to_dict(self) -> dict[str, str]:
         return {**super().to_dict(), "index": str(self.index)}
+
+
+class ModelFailed(MiddlewatchError):
+    """The model gave no score for a request that its schema takes. `came` says what failed where, never what came."""
+
+    def __init__(self, what: str, came: str) -> None:
+        super().__init__(
+            what,
+            why=came,
+            fix="the request is well formed: whoever runs the model sees it in middlewatch tail --refused",
+        )
+        self.came = came
+
+
+def _failing(error: Exception) -> str:
+    """`KeyError in features() (train.py, line 12)`: the pinned code's function and line, else where it was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [one for one in frames if PINNED in one.filename] or frames[-1:]
+    return f"{type(error).__name__} in {own[0].name}() ({Path(own[-1].filename).name}, line {own[-1].lineno})"
 
 
 class Ids:
@@ -157,7 +180,7 @@ class Scorer:
         """Predict for an object or a list of objects, log it, and say so. `received` is microseconds since 1970.
 
         Raises RequestRefused and UsageError for a faulty body (ItemRefused where it was one of a list; then
-        none of the list is answered or logged) and OutOfReach where the log cannot be written.
+        none of the list is answered or logged), ModelFailed, and OutOfReach where the log cannot be written.
         """
         if body[:1] != b"{" and body.lstrip()[:1] == b"[":
             return self._answer_list(body, caller, received)
@@ -180,10 +203,13 @@ class Scorer:
         return records
 
     def refused(self, error: MiddlewatchError, body: bytes, *, caller: str, received: int) -> str:
-        """Keep a refused body as evidence, within bounds. Returns the request's id."""
+        """Keep a body that was refused, or that the model failed on, as evidence within bounds. Returns its id."""
         if isinstance(error, ItemRefused):
             body = error.body
         facts = error.to_dict()
+        said = facts["error"] + (f": {facts['why']}" if "why" in facts else "")
+        if isinstance(error, ModelFailed) and error.__cause__ is not None and not self.body_type.is_private:
+            said += f": {error.__cause__}"  # its words may hold the row
 
         def make(ident: str) -> Refusal:
             return Refusal(
@@ -192,26 +218,28 @@ class Scorer:
                 received=received,
                 caller=caller,
                 field=facts.get("field", ""),
-                came=facts.get("came", ""),
+                came=error.came if isinstance(error, ModelFailed) else facts.get("came", ""),
                 expected=facts.get("expected", ""),
-                error=facts["error"] + (f": {facts['why']}" if "why" in facts else ""),
+                error=said[:LONGEST],
                 raw=self.body_type.redacted(body)[:4096],
+                status=error.status,
             )
 
         return self.journalist.refuse(self._refused_head, make, received)
 
     def _predict(self, request: Request, caller: str, received: int) -> Record:
         started = time.perf_counter_ns()
-        score = self._row(self._encode(request.inputs))
+        try:
+            score = self._row(self._encode(request.inputs))
+        except Exception as error:
+            raise ModelFailed(f"{self.version} of {self.model} failed on this request", _failing(error)) from error
         label, scores = None, None
         if isinstance(score, list):
             scores = score
             score = max(scores)
             label = self.classes[scores.index(score)]
         if not math.isfinite(score):
-            raise MiddlewatchError(
-                f"{self.version} of {self.model} gave {score} for this request", fix="middlewatch versions"
-            )
+            raise ModelFailed(f"{self.version} of {self.model} failed on this request", f"it gave {score}")
         return Record(
             id=self._next_id(received),
             time=received if request.time is None else request.time,

@@ -20,7 +20,7 @@ MOST = 50
 # The log is searched further back only while too few rows were found.
 BACK = (timedelta(hours=1), timedelta(days=1), timedelta(days=30), None)
 _HIDDEN = ("mw.raw",)
-_REFUSED = ("field", "came", "expected", "error")
+_REFUSED = ("field", "came", "expected", "error", "status")
 
 
 def facts(project: Project, request: Request, now: datetime) -> dict[str, Any]:

@@ -79,7 +79,7 @@ class Diagnosis:
 def effect_words(cause: Cause) -> str:
     """`removing it takes back 88 % of the shift; 312 decisions changed in 1,200 rows`."""
     effect = cause.effect
-    if cause.facts.get("refused"):
+    if cause.facts.get("refused") or cause.facts.get("failed"):
         return f"{effect.rows:,} requests got no prediction"
     if not effect.matters:
         return f"{effect.rows:,} rows; no effect on today's predictions"
