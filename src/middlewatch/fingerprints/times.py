@@ -12,8 +12,20 @@ import middlewatch.fingerprints.thresholds as limits
 
 from .candidate import Candidate, percent, plain, put_draws, put_numbers
 from .case import NUMBERS, WORDS, Case, hours
-from .history import Floats, Mask
+from .history import Floats, Ints, Mask
 from .places import Place, locate, span
+
+
+# One zone for each rule of summer time that is followed widely: the hour of the day does not matter here, the day does.
+SUMMER_TIMES = (
+    "America/New_York",
+    "Europe/Berlin",
+    "Australia/Sydney",
+    "Pacific/Auckland",
+    "America/Santiago",
+    "Asia/Jerusalem",
+    "Africa/Cairo",
+)
 
 
 def fingerprints(case: Case) -> Iterator[Candidate]:
@@ -92,6 +104,25 @@ def _difference(frame: pl.DataFrame, values: Floats) -> Floats:
     return np.where(np.isfinite(values), np.mod(values - hours(frame), 24), np.nan)
 
 
+def _clocks_changed(case: Case, affected: Mask, known: Mask, off: int) -> bool:
+    """True where a country's clocks went on or back by that hour for the affected rows and for no others.
+
+    A column in local time moves against the time of the request twice a year, as it should.
+    """
+    for zone in SUMMER_TIMES:
+        usual = np.concatenate([_summer(one, zone) for one in case.history.windows])
+        moved = _summer(case.now, zone) - int(round(float(np.median(usual)))) == off
+        if moved[affected].mean() >= limits.SLICE and (~moved[known & ~affected]).mean() >= limits.SLICE:
+            return True
+    return False
+
+
+def _summer(frame: pl.DataFrame, zone: str) -> Ints:
+    """Hours by which the clocks of a zone are set forward at each row's event time."""
+    put_forward = pl.col("mw.time").dt.convert_time_zone(zone).dt.dst_offset().dt.total_hours()
+    return frame.select(put_forward.fill_null(0)).to_series().to_numpy().astype(np.int64)
+
+
 def _shifted(case: Case, column: str) -> Iterator[Candidate]:
     past = case.history.number(column)
     if (
@@ -128,6 +159,8 @@ def _shifted(case: Case, column: str) -> Iterator[Candidate]:
             continue
         affected = place.mask & known & (evidence > 0)
         off = turn if turn <= 12 else turn - 24
+        if abs(off) == 1 and _clocks_changed(case, affected, known, off):
+            return
         word = "further ahead of" if off > 0 else "further behind"
 
         def holds(part: Mask, cut: Floats = cut) -> bool:
