@@ -271,9 +271,10 @@ def interval(count: int, level: float = 0.95) -> tuple[float, float]:
     return (solve(count - 1, 1 - tail) if count else 0.0), solve(count, tail)
 
 
-def sets(loans: Path | None) -> Iterator[Played]:
-    yield of_flights()
-    if loans is not None:
+def sets(loans: Path | None, only: str | None = None) -> Iterator[Played]:
+    if only != "loans":
+        yield of_flights()
+    if loans is not None and only != "flights":
         yield of_loans(loans)
 
 
@@ -281,16 +282,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true", help="five months of flights")
     parser.add_argument("--loans", type=Path, help="nannyml's wheel, or its synthetic_car_loan_reference.csv")
-    parser.add_argument("--only", help="one data set")
+    parser.add_argument("--only", choices=("flights", "loans"), help="one data set")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--budget", type=float, default=2.0, help="alarms a month")
     parser.add_argument("--months", type=int, default=24)
     chosen = parser.parse_args()
     months = 5 if chosen.short else chosen.months
     counted = expected = 0.0
-    for played in sets(None if chosen.short else chosen.loans):
-        if chosen.only and chosen.only != played.name:
-            continue
+    for played in sets(None if chosen.short else chosen.loans, chosen.only):
         started, used = time.perf_counter(), _cpu()
         with tempfile.TemporaryDirectory() as folder:
             life = Life(played, Path(folder) / "project", months, chosen.budget, chosen.seed)

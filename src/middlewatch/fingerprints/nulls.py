@@ -20,7 +20,7 @@ def fingerprints(case: Case) -> Iterator[Candidate]:
             continue
         place, share, base = found
         affected = hits & place.mask
-        words = f"is null in {percent(float(affected.mean()))} of rows, at most {percent(base)} before"
+        words = f"is null in {percent(share)} of rows, at most {percent(base)} before"
         yield Candidate(
             kind="nulls",
             form="nulls",

@@ -15,7 +15,6 @@ from .case import NUMBERS, WORDS, Case, hours
 from .history import Floats, Ints, Mask
 from .places import Place, locate, span
 
-
 # One zone for each rule of summer time that is followed widely: the hour of the day does not matter here, the day does.
 SUMMER_TIMES = (
     "America/New_York",
@@ -111,7 +110,7 @@ def _clocks_changed(case: Case, affected: Mask, known: Mask, off: int) -> bool:
     """
     for zone in SUMMER_TIMES:
         usual = np.concatenate([_summer(one, zone) for one in case.history.windows])
-        moved = _summer(case.now, zone) - int(round(float(np.median(usual)))) == off
+        moved = _summer(case.now, zone) - round(float(np.median(usual))) == off
         if moved[affected].mean() >= limits.SLICE and (~moved[known & ~affected]).mean() >= limits.SLICE:
             return True
     return False
