@@ -19,9 +19,8 @@ from hypothesis.extra import numpy as stn
 import middlewatch.quality.day as measuring
 import middlewatch.quality.estimate as estimates
 from middlewatch import history, labels, metrics, monitor, outcomes, predictions, tables
-from middlewatch.incidents import Incident
+from middlewatch.incidents import OUTCOMES, Incident
 from middlewatch.monitor import Judged
-from middlewatch.outcomes.keeping import OUTCOMES
 from middlewatch.project import Project
 from middlewatch.quality import losses, watch
 from middlewatch.quality.slices import worst

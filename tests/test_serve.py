@@ -300,29 +300,6 @@ def test_a_release_is_followed_within_a_second_and_no_answer_is_mixed(tmp_path: 
         assert set(part["mw.score"]) <= set(right[version])
 
 
-def test_a_version_that_does_not_load_leaves_the_old_one_serving(tmp_path: Path) -> None:
-    project = ready(tmp_path, {"delay": "binary"})
-    spoilt = publish(project, "delay", seed=1, spoil=True)
-    fine = publish(project, "delay", seed=1)
-    row = bodies(1)[0]
-    with serving(tmp_path) as (server, client):
-        promote(project, "delay", spoilt)
-        wait_until(lambda: "problem" in client.ask("GET", "/readyz")[1]["models"]["delay"])
-        status, facts, _ = client.ask("GET", "/readyz")
-        assert status == 200
-        assert facts["models"]["delay"]["version"] == "v1"
-        assert facts["models"]["delay"]["wanted"] == spoilt
-        assert "golden row" in facts["models"]["delay"]["problem"]
-        assert client.predict(row)["version"] == "v1"
-        assert 'middlewatch_load_failures_total{model="delay"} 1' in client.ask("GET", "/metrics")[1]["text"]
-        assert "does not load" in server.log()
-        (note,) = notes.all(project.store)
-        assert note.text.startswith(f"{spoilt} of delay is live and does not load; v1 still answers: ")
-        promote(project, "delay", fine)
-        wait_until(lambda: client.predict(row)["version"] == fine)
-        assert "problem" not in client.ask("GET", "/readyz")[1]["models"]["delay"]
-
-
 def test_before_anything_is_live_the_server_says_what_to_type(tmp_path: Path) -> None:
     project = make_project(tmp_path, {"delay": "binary"})
     version = publish(project, "delay")

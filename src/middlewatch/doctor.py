@@ -15,6 +15,7 @@ from . import outbox, runs
 from .config import secret
 from .elsewhere import watchers
 from .errors import MiddlewatchError
+from .incidents import SERVER
 from .times import iso
 
 if TYPE_CHECKING:
@@ -208,6 +209,10 @@ def _model(project: Project, name: str, now: datetime) -> list[Check]:
                     name=f"{name}: live", outcome="fail", detail=f"{live}: {error.what}", fix=error.fix or "roll back"
                 )
             )
+    for one in project.incidents(name).active():
+        if SERVER in one.columns:
+            fix = f"middlewatch why {one.n}"
+            checks.append(Check(name=f"{name}: servers", outcome="fail", detail=one.title, fix=fix))
     newest = next((one for one in reversed(project.windows(name).summaries()) if one["source"] == "log"), None)
     detail = f"newest judged day {newest['day']}, written {newest['written']}" if newest else "nothing judged yet"
     checks.append(

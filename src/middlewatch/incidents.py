@@ -24,6 +24,11 @@ from .times import iso
 if TYPE_CHECKING:
     from .store import Store
 
+OUTCOMES = "(outcomes)"
+SERVER = "(server)"
+"""Columns that incidents about outcomes, and about servers, name: they are about none of the table's."""
+_APART = frozenset((OUTCOMES, SERVER))
+
 State = Literal["open", "acknowledged", "silenced", "resolved"]
 Severity = Literal["page", "ticket"]
 KINDS = ("open", "update", "ack", "silence", "resolve", "reopen", "mark_bad", "unmark_bad")
@@ -96,6 +101,11 @@ class Incident:
     def active(self) -> bool:
         """True until it is resolved: acknowledged and silenced ones still last."""
         return self.state != "resolved"
+
+    @property
+    def apart(self) -> bool:
+        """True where whoever opened it keeps it: what windows and rows show neither joins nor closes it."""
+        return not _APART.isdisjoint(self.columns)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON, the shape of `incidents --json`."""

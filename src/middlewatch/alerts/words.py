@@ -88,7 +88,7 @@ def incident(project: Project, change: Change, *, now: datetime) -> Said:
         f"WHAT     {line(one.title)}" if len(first) > FIRST_LINE or change.kind == "cause" else "",
         f"MODELS   {line(_group(one, others))}" if others else "",
         f"BY       {line(actor + (': ' + reason if reason else ''))}" if actor else "",
-        f"SINCE    {clock(project, one.since)}, {_size(one)}",
+        f"SINCE    {clock(project, one.since)}{_size(one)}",
         f"EFFECT   {line(_effect(one, why))}",
         f"CAUSE    {line(_cause(one, why, flag))}",
         f"SCORE    {spark(means)}  mean prediction of {count(len(means), 'day')}, {min(means):.3g} to {max(means):.3g}"
@@ -252,8 +252,10 @@ def _group(one: Incident, others: Sequence[Onset]) -> str:
 
 
 def _size(one: Incident) -> str:
-    """How much there is of it; the fast channel counts no windows."""
-    return f"{one.rows:,} rows" + (f" in {count(one.windows, 'window')}" if one.windows else " so far")
+    """How much there is of it; the fast channel counts no windows, and what is about a server no rows."""
+    if not one.rows and not one.windows:
+        return ""
+    return f", {one.rows:,} rows" + (f" in {count(one.windows, 'window')}" if one.windows else " so far")
 
 
 def _by(one: Incident, kind: str) -> tuple[str, str]:

@@ -18,7 +18,6 @@ from middlewatch.incidents import Incident
 from middlewatch.monitor.beside import REFUSED, RELEASE
 from middlewatch.monitor.run import ACTOR, MOST_CHANNELS
 from middlewatch.monitor.words import title
-from middlewatch.outcomes.keeping import OUTCOMES
 from middlewatch.times import day_of, iso
 
 from .signs import Sign
@@ -214,7 +213,7 @@ class Teller:
         group = _group(fresh[0])
         columns = {one.reading.column for one in fresh}
         since = iso(min(one.since for one in fresh))
-        for one in reversed([one for one in self.known if one.active and OUTCOMES not in one.columns]):
+        for one in reversed([one for one in self.known if one.active and not one.apart]):
             if columns & set(one.columns):
                 return one
             rows = not set(one.columns) & set(ALONE)

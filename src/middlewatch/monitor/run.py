@@ -12,7 +12,6 @@ import numpy as np
 
 from middlewatch import marks, shift
 from middlewatch.incidents import Incident, Incidents
-from middlewatch.outcomes.keeping import OUTCOMES
 from middlewatch.shift import Facts, Reading, Verdict, Watch
 from middlewatch.shift.state import resume
 from middlewatch.times import iso
@@ -67,11 +66,11 @@ class Run:
         first = next(place for place, one in enumerate(units) if one.start in self.pending)
         self.length = length = shift.LENGTHS[project.config.monitor.window]
         self.bad = self.incidents.bad_spans()
-        # The incident about outcomes is kept by those: its channels are none of the windows'.
+        # Those about outcomes and servers are kept by these: their channels are none of the windows'.
         known = self.incidents.all()
-        self.active = {one.n: one for one in known if one.active and OUTCOMES not in one.columns}
+        self.active = {one.n: one for one in known if one.active and not one.apart}
         # Told within the day and over before its end: what the day still shows of them is no news.
-        self.brief = {one.n: one for one in known if not one.active and not one.windows and one.since}
+        self.brief = {one.n: one for one in known if not one.active and not one.windows and one.since and not one.apart}
         self.touched: set[int] = set()
         self.done: list[dict[str, Any]] = []
         self.hours: dict[date, dict[int, dict[str, Any]]] = {}

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from middlewatch import marks
+from middlewatch.incidents import OUTCOMES
 from middlewatch.quality.watch import REFERENCE, Verdict, Watch, Window
 from middlewatch.times import iso
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from middlewatch.incidents import Incident
     from middlewatch.project import Project
 
-OUTCOMES = "(outcomes)"
-"""The column that incidents about outcomes name, as they are about none of the table's."""
 ACTOR = "monitor"
 CLEAN = 2
 

@@ -3,6 +3,7 @@
     app        paths, headers, errors: the ASGI callable
     scorer     bytes in, bytes out: read, encode, predict, log; no HTTP
     live       which version answers, by following the journal; built whole, then one reference is swapped
+    loading    a version that does not load, as an incident
     labels     outcomes that come later: checked, kept, joined by the monitor
     facts      what the monitor knows, as gauges, read by a child now and then
     sync       answers that wait until the log is on the disk

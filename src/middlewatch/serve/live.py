@@ -3,7 +3,7 @@
 Every half second each model's next journal entry is asked for: one cheap read. When what is live has changed,
 the new version is built whole (files checked against their hashes, trees loaded, golden rows scored), then its
 scorer takes the old one's place; requests under way finish on the scorer they began with. A version that
-does not load leaves the old one serving, which /readyz and the metrics say.
+does not load leaves the old one serving; /readyz, the metrics and an incident say so (see `loading`).
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from .. import model as models
-from .. import notes
 from ..config import secret
 from ..errors import MiddlewatchError, OutOfReach, Refused, StoreError
 from ..project import Project
 from ..spool import Spool
 from ..times import iso
 from .labels import Inbox
+from .loading import Loading
 from .metrics import Metrics
 from .roll import Roll
 from .scorer import Ids, Journalist, Scorer
@@ -32,7 +33,6 @@ __all__ = ["Live", "Standing"]
 
 POLL = 0.5
 _RETRY = 5.0
-_SAID_ONCE = timedelta(hours=1)
 PRIVATE_KEY = "env:MIDDLEWATCH_PRIVATE_KEY"
 
 
@@ -42,13 +42,18 @@ def _clock() -> datetime:
 
 @dataclass(slots=True)
 class Standing:
-    """How one model stands: entry `n` of its journal is followed; `problem` says why `wanted` does not answer."""
+    """How one model stands: entry `n` of its journal is followed; `error` says why `wanted` does not answer.
+
+    `is_told` once the incident about that is in the store, `incident` its number.
+    """
 
     n: int = 0
     wanted: str | None = None
     since: str = ""
-    problem: str = ""
+    error: MiddlewatchError | None = None
     retry_at: float = 0.0
+    is_told: bool = True
+    incident: int | None = None
 
 
 class Live:
@@ -68,6 +73,7 @@ class Live:
         server = f"{host}-{token}"
         self.ids = ids = Ids(token)
         self.roll = Roll(project, server=server)
+        self._loading = Loading(project, host=host)
         self.journalists = {
             name: Journalist(
                 Spool(project.spool(name), server=server, durable=durable),
@@ -115,6 +121,7 @@ class Live:
         while not self._stopped.wait(POLL):
             self.follow()
             now = _clock()
+            self.tell(now)
             for name, one in self.journalists.items():
                 one.tick(int(now.timestamp() * 1_000_000))
                 self.metrics.put("middlewatch_log_bytes_total", one.log.bytes, model=name)
@@ -128,7 +135,7 @@ class Live:
     def _follow(self, name: str, standing: Standing) -> None:
         journal = self._journals[name]
         now = _clock().timestamp()
-        again = standing.problem and now >= standing.retry_at
+        again = standing.error is not None and now >= standing.retry_at
         if standing.n and journal.next_exists(standing.n) is None and not again:
             return
         state = journal.state()
@@ -136,7 +143,7 @@ class Live:
         standing.n = state.n
         standing.wanted = state.live.get("live")
         standing.since = state.since.get("live", "")
-        standing.problem = ""
+        standing.error, standing.is_told, standing.incident = None, False, None
         if standing.wanted is None:
             self._swap(name, None)
         elif serving is None or serving.version != standing.wanted:
@@ -144,29 +151,36 @@ class Live:
                 self._swap(name, self._build(name, standing.wanted))
             except MiddlewatchError as error:
                 if isinstance(error, OutOfReach) and not isinstance(error, StoreError):
-                    standing.problem, standing.retry_at = str(error), now + _RETRY
+                    standing.error, standing.retry_at, standing.is_told = error, now + _RETRY, True
                     raise
-                self._failed(name, standing, str(error))
+                self._failed(name, standing, error)
             except Exception as error:  # noqa: BLE001 - whatever is wrong with a version, the one that serves stays
                 traceback.print_exc()
-                self._failed(name, standing, f"{type(error).__name__}: {error}")
+                self._failed(name, standing, MiddlewatchError(f"{type(error).__name__}: {error}"))
 
-    def _failed(self, name: str, standing: Standing, problem: str) -> None:
-        standing.problem, standing.retry_at = problem, float("inf")
+    def _failed(self, name: str, standing: Standing, error: MiddlewatchError) -> None:
+        standing.error, standing.retry_at = error, float("inf")
         self.metrics.add("middlewatch_load_failures_total", model=name)
-        print(f"middlewatch: {name} {standing.wanted} does not load:\n{problem}", file=sys.stderr, flush=True)
-        serving = self.scorers.get(name)
-        still = f"; {serving.version} still answers" if serving else ", and nothing answers"
-        self._note(f"{standing.wanted} of {name} is live and does not load{still}: {problem.partition(chr(10))[0]}")
+        print(f"middlewatch: {name} {standing.wanted} does not load:\n{error}", file=sys.stderr, flush=True)
 
-    def _note(self, text: str) -> None:
-        """Say it on the time line, where people and `why` look; once, whichever worker is first."""
-        now = _clock()
-        try:
-            if all(one.text != text for one in notes.all(self.project.store, since=now - _SAID_ONCE)):
-                notes.add(self.project.store, text, source="server", at=now, now=now, actor="server")
-        except MiddlewatchError:
-            pass  # the store is out of reach: /readyz says so
+    def tell(self, now: datetime) -> None:
+        """Open or close the incidents about what does not load here; what the store does not take is told later."""
+        for name, standing in self.standings.items():
+            if standing.is_told:
+                continue
+            with suppress(MiddlewatchError):  # the store is out of reach: /readyz says so
+                self._tell(name, standing, now)
+                standing.is_told = True
+
+    def _tell(self, name: str, standing: Standing, now: datetime) -> None:
+        if standing.error is None:
+            self._loading.mended(name, standing.since, now=now)
+        elif standing.wanted is not None:
+            serving = self.scorers.get(name)
+            standing.incident = self._loading.failed(
+                name, standing.wanted, standing.since, error=standing.error, now=now,
+                serving=serving.version if serving is not None else None,
+            )  # fmt: skip
 
     def _build(self, name: str, version: str) -> Scorer:
         if not models.ours(version):
@@ -207,7 +221,7 @@ class Live:
         answering = 0
         for name, standing in self.standings.items():
             scorer = self.scorers.get(name)
-            facts = {"version": scorer.version if scorer else None}
+            facts: dict[str, object] = {"version": scorer.version if scorer else None}
             trouble = scorer.journalist.log.trouble() if scorer else ""
             answering += scorer is not None and not trouble
             if trouble:
@@ -218,8 +232,12 @@ class Live:
             elif standing.wanted is None:
                 facts["problem"] = f"no version of {name} is live"
                 facts["fix"] = self._how_to_begin(name)
-            elif standing.problem:
-                facts |= {"wanted": standing.wanted, "problem": standing.problem}
+            elif standing.error is not None:
+                facts |= {"wanted": standing.wanted, "problem": str(standing.error)}
+                if standing.error.fix:
+                    facts["fix"] = standing.error.fix
+                if standing.incident is not None:
+                    facts["incident"] = standing.incident
             else:
                 facts["since"] = standing.since
             listed[name] = facts
@@ -243,6 +261,5 @@ class Live:
         standing = self.standings[name]
         if standing.wanted is None:
             return OutOfReach(f"no version of {name} is live", fix=self._how_to_begin(name))
-        return OutOfReach(
-            f"{standing.wanted} of {name} does not load", why=standing.problem.partition("\n")[0], fix="see /readyz"
-        )
+        why = standing.error.what if standing.error is not None else ""
+        return OutOfReach(f"{standing.wanted} of {name} does not load", why=why, fix="see /readyz")

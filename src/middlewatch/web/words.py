@@ -32,6 +32,7 @@ CHANNELS = {
     "middle": "the median",
     "silence": "silence",
     "release": "against the version before",
+    "loading": "what is live",
     "log_loss": "log loss",
     "error": "wrong decisions",
     "ranking": "1 − AUC",
@@ -47,6 +48,7 @@ COLUMNS = {
     "(outcomes)": "outcomes",
     "(rows)": "the number of rows",
     "(traffic)": "traffic",
+    "(server)": "the server",
     "(monitor)": "the monitor",
     "(release)": "the release",
 }

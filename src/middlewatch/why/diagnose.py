@@ -20,9 +20,10 @@ from ..fingerprints import Case, Cause, History, Search, refusals, search, thres
 from ..fingerprints.cause import ORDER
 from ..fingerprints.history import wasserstein
 from ..replay import load
+from .loading import told_by_server
 from .release import Releases, releases
 from .report import Diagnosis
-from .rows import Span, everything_of, span_of
+from .rows import Span, everything_of, incident_of, span_of
 from .touched import of_span
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ def diagnose(
     it. Raises NothingToDo where nothing is logged, NotFound.
     """
     begun = time.perf_counter()
+    said = told_by_server(project, incident_of(project, name, incident, since, until))
+    if said is not None:
+        return said
     span = span_of(project, name, incident=incident, since=since, until=until, now=now)
     found = list(refusals.causes(span.refused, span.rows, span.past_refused))
     released = releases(project, name, span)

@@ -72,7 +72,8 @@ class Diagnosis:
         if cause.since is not None:
             before = "or before " if cause.from_start else ""
             lines.append(f"SINCE   {before}{_clock(cause.since, self.zone)}{'; ' + cause.event if cause.event else ''}")
-        lines.append(f"EFFECT  {effect_words(cause)}")
+        if cause.effect.rows or not cause.effect.matters:
+            lines.append(f"EFFECT  {effect_words(cause)}")
         return lines
 
 

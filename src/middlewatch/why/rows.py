@@ -59,7 +59,7 @@ def span_of(
 ) -> Span:
     """The span of an incident, of [since, until), or where nothing is said of the newest open incident, else the
     last day of the log. Raises NothingToDo where nothing is logged there, NotFound for an incident that is none."""
-    about = _incident(project, name, incident, since, until)
+    about = incident_of(project, name, incident, since, until)
     newest = newest_event(project, name, now)
     if about is not None and about.since:
         since, until = since or _moment(about.since), until or _moment(about.until or "") or newest
@@ -85,9 +85,10 @@ def span_of(
     return _with_past(project, name, span)
 
 
-def _incident(
+def incident_of(
     project: Project, name: str, wanted: int | None, since: datetime | None, until: datetime | None
 ) -> Incident | None:
+    """The incident that is asked about: the one named, the newest open one where nothing is; None for a span."""
     if wanted is not None:
         return project.incidents(name).get(wanted)
     if since is not None or until is not None:
