@@ -265,13 +265,19 @@ class NumberPast:
         return float(self.pooled[-1]) if len(self.pooled) else 0.0
 
 
-def worst_stretch(past_hits: Sequence[Mask], length: int) -> float:
-    """The largest share of hits in any run of `length` rows inside one past window (all of it where shorter)."""
+def worst_stretch(past_hits: Sequence[Mask], length: int, rows: int = 0) -> float:
+    """The largest share of hits in any run of `length` rows inside one past window (all of it where shorter).
+
+    `rows` are those of the window that the run is a part of: where it has more rows than a past one, as long a time
+    was fewer rows then.
+    """
     worst = 0.0
     for hits in past_hits:
         if not len(hits):
             continue
         size = min(length, len(hits))
+        if rows > len(hits):
+            size = min(size, max(length * len(hits) // rows, limits.RATE_ROWS))
         sums = np.concatenate([[0], np.cumsum(hits)])
         worst = max(worst, float((sums[size:] - sums[:-size]).max()) / size)
     return worst

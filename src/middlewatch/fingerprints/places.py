@@ -113,10 +113,11 @@ def _beyond(
     if place is None or int(hits[place.mask].sum()) < limits.RATE_ROWS or place.rows < span(case):
         return None
     share = float(hits[place.mask].mean())
+    base = worst_stretch(past_hits, place.rows, case.rows)
     if place.slice is not None:
         # Carriers, countries and callers differ by nature: a slice is judged by its own past where it has one.
-        past_hits = [*past_hits, *_of_slice(case, past_hits, place.slice)]
-    base = worst_stretch(past_hits, place.rows)
+        rows = int(case.slices[place.slice].sum())
+        base = max(base, worst_stretch(_of_slice(case, past_hits, place.slice), place.rows, rows))
     sure = share - limits.SURE * float(np.sqrt(share * (1 - share) / place.rows))
     return (place, share, base) if sure > limits.BEYOND * base + limits.RATE_FLOOR / 2 else None
 

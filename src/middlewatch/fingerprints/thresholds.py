@@ -60,6 +60,10 @@ LATTICE_CONTROL: Final = 0.5
 LOST_EXPECTED: Final = 12
 """Rows of a value that even its rarest past window leads to expect, before its absence says anything
 (a Poisson count of 12 is zero once in 160,000 windows)."""
+VOLUME: Final = 1.25
+"""Traffic within this factor of the usual is no news, however even it was (the monitor's line, too)."""
+SAME_WEEKDAY: Final = 3
+"""Days of one weekday from which a weekday is held against its own kind; with fewer, against all days."""
 NEW_SHARE: Final = 0.025
 """A category never seen before is a cause from this share of rows on; under it, it is everyday life."""
 STANDS: Final = 2.0

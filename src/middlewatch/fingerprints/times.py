@@ -45,8 +45,9 @@ def _distinct(values: np.ndarray) -> int:
     return len(np.unique(known if known.dtype == np.float64 else known.astype(str)))
 
 
-def _each_distinct(windows: Sequence[np.ndarray], start: float) -> list[int]:
-    return [_distinct(one[int(start * len(one)) :]) for one in windows]
+def _each_distinct(windows: Sequence[np.ndarray], start: float, rows: int) -> list[int]:
+    """Of as many rows as the window has there: fewer rows have fewer values."""
+    return [_distinct(one[int(start * len(one)) :][:rows]) for one in windows]
 
 
 def _stale(case: Case, column: str) -> Iterator[Candidate]:
@@ -57,7 +58,9 @@ def _stale(case: Case, column: str) -> Iterator[Candidate]:
             continue
         now = _distinct(rows)
         whole = [one for one in case.history.raw(column) if len(one) >= 0.8 * case.rows]
-        before = case.history.kept(("distinct", column, start, len(whole)), partial(_each_distinct, whole, start))
+        before = case.history.kept(
+            ("distinct", column, start, len(rows)), partial(_each_distinct, whole, start, len(rows))
+        )
         if len(before) < limits.MIN_PAST or min(before) < 6 or not 1 < now <= min(before) / limits.STALE:
             continue
         if not _familiar(case, column, rows):

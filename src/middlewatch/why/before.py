@@ -28,7 +28,7 @@ def dated(project: Project, name: str, span: Span, causes: Sequence[Cause]) -> l
     if span.incident is None or not any(_open(one) for one in causes):
         return list(causes)
     since = span.since - REACH
-    rows, _ = rows_of(project, name, since, span.until, MOST_ROWS)
+    rows = rows_of(project, name, since, span.until, MOST_ROWS).rows
     # The last past day may be one of those hours: it cannot say what is usual there.
     past = [one for one in span.past if one.height and (one["mw.time"] < since).all()]
     return [_dated(one, rows, past, span) if _open(one) else one for one in causes]

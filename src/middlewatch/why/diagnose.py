@@ -13,6 +13,7 @@ import polars as pl
 import middlewatch.why.alarmed as alarmed
 import middlewatch.why.before as before
 import middlewatch.why.outcomes as outcomes
+import middlewatch.why.traffic as traffic
 
 from .. import model, notes
 from ..errors import MiddlewatchError
@@ -64,14 +65,16 @@ def diagnose(
     found += looked.causes
     known = outcomes.look(project, name, span, _schema(project, name, span), blamed=bool(found))
     found += known.causes
+    rows = traffic.look(project, span, found, moved=looked.moved)
+    found += [rows.cause] if rows.cause is not None else []
     if not found:
         found = alarmed.unnamed(span, looked)
         looked = alarmed.without_harmless(looked, found)
     own = set(span.incident.columns) if span.incident is not None else set()
     found = [_weighed(one, looked.moved) for one in found]
-    # Of equally sure causes, that of what alarmed comes first.
-    found.sort(key=lambda one: (ORDER[one.confidence], not own & set(one.columns)))
-    told = [*released.told, *known.told, *_events(project, span)]
+    # Of equally sure causes those with an effect come first, and of them that of what alarmed.
+    found.sort(key=lambda one: (ORDER[one.confidence], not one.effect.matters, not own & set(one.columns)))
+    told = [*released.told, *known.told, *([rows.line] if rows.line else []), *_events(project, span)]
     found = before.dated(project, name, span, found[:3])
     causes = tuple(_told(_joined(project, span, one), span) for one in found)
     rollback, helps = _rollback(project, name, span, causes)
@@ -160,9 +163,14 @@ def _told(cause: Cause, span: Span) -> Cause:
     newest = span.past[-1]["mw.time"].max() if span.past else None
     clean = isinstance(newest, datetime) and newest >= span.since - timedelta(hours=1)
     fix = cause.fix
-    if cause.slice is not None and cause.slice[0] == "mw.caller" and fix and cause.kind != "release":
+    if cause.slice is not None and cause.slice[0] == "mw.caller" and fix and not _named_in(cause):
         fix = f"tell {cause.slice[1]}: {fix}"
     return replace(cause, from_start=cause.from_start and not clean, fix=fix)
+
+
+def _named_in(cause: Cause) -> bool:
+    """Whether the fix itself says whom to ask."""
+    return cause.kind == "release" or cause.form == "volume"
 
 
 def _callers(span: Span, cause: Cause) -> set[str]:
@@ -252,6 +260,8 @@ def _rollback(project: Project, name: str, span: Span, causes: tuple[Cause, ...]
     """Whether the version before would have answered this span as usual, in words."""
     previous = project.journal(name).previous()
     if previous is None or not causes or span.replayer is None or not span.rows.height or len(span.past_answered) < 2:
+        return "", False
+    if causes[0].form == "volume":
         return "", False
     if any(one.facts.get("refused") for one in causes[:1]):
         return f"would not help: {previous} reads the same fields", False

@@ -82,6 +82,8 @@ def effect_words(cause: Cause) -> str:
     effect = cause.effect
     if cause.facts.get("refused") or cause.facts.get("failed"):
         return f"{effect.rows:,} requests got no prediction"
+    if cause.form == "volume":
+        return f"{effect.rows:,} rows" + ("" if effect.matters else "; predictions are as on other days")
     if not effect.matters:
         return f"{effect.rows:,} rows; no effect on today's predictions"
     parts = []

@@ -27,6 +27,18 @@ PAST_DAYS = 28
 REACH_DAYS = 90
 """How far back the past days may lie where traffic paused."""
 LEAST_ROWS = 30
+QUARTER = timedelta(minutes=15)
+"""Rows are counted by quarters of an hour: no zone's hours begin within one."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """`rows` in order of event time, evenly drawn of `total`; `quarters`: how many of all began in each quarter of an
+    hour (its first moment in UTC)."""
+
+    rows: pl.DataFrame
+    total: int
+    quarters: dict[datetime, int]
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,8 @@ class Span:
     """What to diagnose. `rows` are in order of event time, at most MOST_ROWS of `total`; `past` one frame a day.
 
     `past_answered` are the same days with the scores that were given then; in `past` they are those of `version`.
+    `quarters` counts all rows of the span up to `counted`, behind which the log ends; `past_hours` are those of past
+    days that were logged, by clock hour.
     """
 
     since: datetime
@@ -44,7 +58,10 @@ class Span:
     refused: pl.DataFrame
     version: str
     kinds: dict[str, str]
+    quarters: dict[datetime, int] = field(default_factory=dict)
+    counted: datetime | None = None
     past: tuple[pl.DataFrame, ...] = ()
+    past_hours: dict[date, dict[int, int]] = field(default_factory=dict)
     past_answered: tuple[pl.DataFrame, ...] = ()
     past_refused: tuple[float, ...] = ()
     past_callers: frozenset[str] = frozenset()
@@ -70,7 +87,8 @@ def span_of(
         since = until - timedelta(days=1) if until else None
     if since is None or until is None:
         raise NothingToDo("nothing is logged yet", fix="send requests to middlewatch serve, or middlewatch score --log")
-    rows, total = rows_of(project, name, since, until, MOST_ROWS)
+    drawn = rows_of(project, name, since, until, MOST_ROWS)
+    rows = drawn.rows
     refused = predictions.read_refused(
         project.store, project.spool(name), name, since=since - timedelta(days=1), until=None
     ).filter(pl.coalesce("mw.time", "mw.received").is_between(since, until, closed="left"))
@@ -81,7 +99,8 @@ def span_of(
     version = _version(project, name, rows)
     schema = _schema(project, name, version)
     kinds = {c.name: c.kind for c in schema.features if c.name in rows.columns or not rows.height}
-    span = Span(since, until, about, rows, total, refused, version, kinds)
+    span = Span(since, until, about, rows, drawn.total, refused, version, kinds, drawn.quarters)
+    span = replace(span, counted=min(until, newest) if newest is not None else until)
     return _with_past(project, name, span)
 
 
@@ -114,9 +133,7 @@ def newest_event(project: Project, name: str, now: datetime) -> datetime | None:
     return newest + timedelta(microseconds=1)
 
 
-def rows_of(
-    project: Project, name: str, since: datetime, until: datetime, most: int | None
-) -> tuple[pl.DataFrame, int]:
+def rows_of(project: Project, name: str, since: datetime, until: datetime, most: int | None) -> Drawn:
     """Rows of [since, until) in order of event time, evenly drawn where there are over `most`, and how many there are.
 
     Of a million rows only times and ids are read; then the rows that were drawn, without the raw requests.
@@ -131,12 +148,18 @@ def rows_of(
         order = seen["mw.time"].arg_sort()
         drawn = seen["mw.id"].gather(order.gather([int(k * step) for k in range(most)]))
         wanted = wanted.filter(pl.col("mw.id").is_in(drawn.implode()))
-    return wanted.collect().sort("mw.time", "mw.id"), total
+    return Drawn(wanted.collect().sort("mw.time", "mw.id"), total, _quarters(seen["mw.time"]))
+
+
+def _quarters(times: pl.Series) -> dict[datetime, int]:
+    step = QUARTER // timedelta(microseconds=1)
+    counted = (times.drop_nulls().dt.epoch("us") // step).value_counts(sort=False)
+    return {datetime.fromtimestamp(at * step // 1_000_000, UTC): rows for at, rows in counted.iter_rows()}
 
 
 def everything_of(project: Project, name: str, span: Span) -> pl.DataFrame:
     """All rows of a span, not only those that are looked at, in order of event time."""
-    return rows_of(project, name, span.since, span.until, None)[0]
+    return rows_of(project, name, span.since, span.until, None).rows
 
 
 def _version(project: Project, name: str, rows: pl.DataFrame) -> str:
@@ -181,6 +204,7 @@ def _with_past(project: Project, name: str, span: Span) -> Span:
     return replace(
         span,
         past=tuple(_as_answered_by(frame, span.version, replayer) for frame in answered),
+        past_hours={d.day: {int(hour): int(n) for hour, n in d.summary.get("hours", {}).items()} for d in logged},
         past_answered=tuple(answered),
         past_refused=tuple(shares),
         past_callers=callers - {"training"},
