@@ -259,14 +259,16 @@ def test_money_lies_on_cents() -> None:
     assert found.holds(np.array([12.34, 12.345])).tolist() == [True, False]
 
 
-def departures(zone: str, first: datetime, *, behind: int = 0) -> list[pl.DataFrame]:
+def departures(zone: str, first: datetime, *, behind: int, later: int) -> list[pl.DataFrame]:
     """29 days of requests through the day with the hour of the clock on a wall of a zone; on the last day it may be
-    some hours wrong for half of the callers."""
+    some hours wrong for half of the callers, or days later."""
     days = []
     for number in range(29):
         rng = np.random.default_rng([31, number])
         at = pl.datetime_range(first, first + timedelta(minutes=1429), "150s", time_zone="UTC", eager=True)
-        rows = pl.DataFrame({"mw.time": at.dt.offset_by(f"{number}d").cast(pl.Datetime("us", "UTC"))}).with_columns(
+        rows = pl.DataFrame(
+            {"mw.time": at.dt.offset_by(f"{number + later * (number == 28)}d").cast(pl.Datetime("us", "UTC"))}
+        ).with_columns(
             pl.Series("mw.caller", rng.choice(["gate/1", "desk/2"], len(at))),
             pl.col("mw.time").dt.convert_time_zone(zone).dt.hour().cast(pl.Float64).alias("hour"),
             pl.Series("load", rng.normal(50, 9, len(at)).round(1)),
@@ -281,11 +283,12 @@ def departures(zone: str, first: datetime, *, behind: int = 0) -> list[pl.DataFr
     ("zone", "last"), [("America/New_York", (2026, 3, 8)), ("Europe/Paris", (2026, 10, 25)), ("UTC", (2026, 3, 9))]
 )
 def test_hours_on_the_wall_may_move_with_the_clocks_and_no_further(zone: str, last: tuple[int, int, int]) -> None:
-    def found(behind: int) -> Search:
-        *past, now = departures(zone, datetime(*last, tzinfo=UTC) - timedelta(days=28), behind=behind)
+    def found(behind: int, later: int = 0) -> Search:
+        *past, now = departures(zone, datetime(*last, tzinfo=UTC) - timedelta(days=28), behind=behind, later=later)
         history = History(past, {"hour": "whole", "load": "number"})
         return search(Case(now, history, lambda rows: ((rows["hour"] + rows["load"] / 9) / 40).to_numpy(), 0.5))
 
-    assert not [one for one in found(0).causes if one.kind == "time"]
+    for later in (0, 1):  # the day of the change, and the one after it, wholly in summer or winter time
+        assert not [one for one in found(0, later).causes if one.kind == "time"]
     cause = found(2).causes[0]
     assert (cause.kind, cause.form, cause.columns) == ("time", "zone", ("hour",))

@@ -114,7 +114,8 @@ def _clocks_changed(case: Case, affected: Mask, known: Mask, off: int) -> bool:
     for zone in SUMMER_TIMES:
         usual = np.concatenate([_summer(one, zone) for one in case.history.windows])
         moved = _summer(case.now, zone) - round(float(np.median(usual))) == off
-        if moved[affected].mean() >= limits.SLICE and (~moved[known & ~affected]).mean() >= limits.SLICE:
+        others = moved[known & ~affected]
+        if moved[affected].mean() >= limits.SLICE and others.sum() <= (1 - limits.SLICE) * len(others):
             return True
     return False
 
