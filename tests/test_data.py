@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from middlewatch import data, tables
 from middlewatch.errors import NothingToDo, UsageError
+from middlewatch.marks import Mark
 from middlewatch.schema import Column, Schema
 from middlewatch.store import Store
 
@@ -42,7 +43,7 @@ def table(rows: int = 20) -> pl.DataFrame:
     )
 
 
-def keep(folder: Path, raw: tables.Raw, leave_out: list[data.LeaveOut] | None = None) -> data.DataVersion:
+def keep(folder: Path, raw: tables.Raw, leave_out: list[Mark] | None = None) -> data.DataVersion:
     store = Store.open("store", base=folder)
     return data.snapshot(store, "m", raw, SCHEMA, zone=UTC, now=NOW, actor="me", leave_out=leave_out or [])
 
@@ -96,7 +97,7 @@ def test_a_table_that_fails_its_tests_is_kept_as_failed(tmp_path: Path) -> None:
 
 
 def test_marked_rows_are_left_out_and_counted(tmp_path: Path) -> None:
-    span = data.LeaveOut(NOW + timedelta(minutes=5), NOW + timedelta(minutes=15), "c = 'a'")
+    span = Mark(NOW + timedelta(minutes=5), NOW + timedelta(minutes=15), "c = 'a'")
     kept = keep(tmp_path, tables.from_frame(table()), [span])
     expected = table().filter(
         pl.col("at").is_between(span.since, span.until, closed="left") & (pl.col("c") == "a").fill_null(value=False)
@@ -112,7 +113,7 @@ def test_a_mark_that_the_table_cannot_answer_is_refused_when_made_and_named_in_t
 ) -> None:
     with pytest.raises(UsageError):
         data.check_slice(SCHEMA, where)
-    span = data.LeaveOut(NOW - timedelta(days=1), NOW + timedelta(days=1), where)
+    span = Mark(NOW - timedelta(days=1), NOW + timedelta(days=1), where)
     with pytest.raises(UsageError, match="marked bad") as caught:
         keep(tmp_path, tables.from_frame(table()), [span])
     assert "unmark-bad" in str(caught.value.fix)
@@ -120,7 +121,7 @@ def test_a_mark_that_the_table_cannot_answer_is_refused_when_made_and_named_in_t
 
 
 def test_nothing_left_is_said(tmp_path: Path) -> None:
-    everything = data.LeaveOut(NOW - timedelta(days=1), NOW + timedelta(days=1))
+    everything = Mark(NOW - timedelta(days=1), NOW + timedelta(days=1))
     with pytest.raises(NothingToDo):
         keep(tmp_path, tables.from_frame(table()), [everything])
     assert data.shelf(Store.open("store", base=tmp_path), "m").names() == []

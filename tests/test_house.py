@@ -31,6 +31,7 @@ FLOORS: list[set[str]] = [
         "charts",
         "estimators",
         "ids",
+        "marks",
         "usercode",
         "config",
         "predictors",
@@ -90,7 +91,6 @@ FLOORS: list[set[str]] = [
     },
     {
         "groups",
-        "marks",
         "observations",
         "project",
     },

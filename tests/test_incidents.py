@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from middlewatch.errors import NotFound, UsageError
-from middlewatch.incidents import Incident, Incidents, bad_spans, fold
+from middlewatch.incidents import Incident, Incidents, fold
 from middlewatch.store import Store
+from middlewatch.times import iso
 
 NOW = datetime(2013, 7, 9, 2, 0, tzinfo=UTC)
 FACTS: dict[str, Any] = {
@@ -90,18 +91,17 @@ def test_the_cause_may_be_told_after_it_closed_by_itself(incidents: Incidents) -
     assert (told.cause, told.confirmed) == ("a storm", False)
 
 
-def test_bad_spans_are_kept_until_taken_back(incidents: Incidents) -> None:
+def test_marks_are_kept_until_taken_back(incidents: Incidents) -> None:
     opened(incidents)
     span = {"since": "2013-07-08T04:00:00Z", "until": "2013-07-09T04:00:00Z"}
     incidents.add(1, "mark_bad", at=NOW, actor="ann", **span, where="carrier = 'UA'")
     incidents.add(1, "mark_bad", at=NOW, actor="ann", **span)
-    found = bad_spans(incidents.store, "delay")
-    assert [(one.since, one.where, one.incident) for one in found] == [
+    assert [(iso(one.since), one.where, one.incident) for one in incidents.marks()] == [
         ("2013-07-08T04:00:00Z", "carrier = 'UA'", 1),
         ("2013-07-08T04:00:00Z", "", 1),
     ]
     incidents.add(1, "unmark_bad", at=NOW, actor="ann")
-    assert bad_spans(incidents.store, "delay") == []
+    assert incidents.marks() == []
 
 
 def test_what_cannot_be_done_says_why(incidents: Incidents) -> None:

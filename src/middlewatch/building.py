@@ -22,11 +22,11 @@ import polars as pl
 from . import marks, predictions
 from .lenses import lenses
 from .profiles import lowest, spec_of
-from .times import day_bounds, hour_bounds, iso
+from .times import day_bounds, day_of, hour_bounds, iso
 from .windows import SAMPLE_ROWS, Cut, Windows, cut
 
 if TYPE_CHECKING:
-    from .incidents import BadSpan
+    from .marks import Mark
     from .predictions import Live
     from .profiles import ProfileSpec
     from .project import Project
@@ -70,8 +70,8 @@ def build(project: Project, name: str, *, until: datetime, now: datetime, rebuil
     spec = spec_of(schema, roles=("feature",), score=True, label=schema.task == "multiclass")
     spool = project.spool(name)
     # Segments are decoded once; one that is converted meanwhile counts as the file that it became.
-    spans = project.incidents(name).bad_spans()
-    log = _Log(project, name, predictions.live(spool), spans, _cutoff(project, until=until, now=now))
+    marked = project.incidents(name).marks()
+    log = _Log(project, name, predictions.live(spool), marked, _cutoff(project, until=until, now=now))
     seen = log.by_day(since=since, by="received")
     turned_away = predictions.read_refused(project.store, spool, name, since=since)
     days = _finished(project, [*seen, *_by_day(turned_away, project)], until=until, now=now)
@@ -110,7 +110,7 @@ class _Log:
     project: Project
     name: str
     live: Sequence[Live]
-    spans: Sequence[BadSpan]
+    marked: Sequence[Mark]
     cutoff: datetime | None
 
     @property
@@ -120,8 +120,8 @@ class _Log:
     def scan(self, *, since: datetime | None, until: datetime | None = None, by: predictions.By) -> pl.LazyFrame:
         """Rows but for marked ones and those of an hour that is not finished."""
         found = self.all(since=since, until=until, by=by)
-        days = sorted(_touched(self.spans, self.project))
-        own = [span for day in days for span in marks.of_day(self.spans, day, self.project.zone)]
+        days = sorted(_touched(self.marked, self.project))
+        own = [one for day in days for one in marks.of_day(self.marked, day, self.project.zone)]
         found = marks.without(found, own, time=_TIME)
         return found if self.cutoff is None else found.filter(self.cutoff > _TIME)
 
@@ -142,8 +142,7 @@ class _Log:
 
     def marks(self, day: date) -> list[list[str]]:
         """The marks that a day's window is made by, in plain words."""
-        found = marks.of_day(self.spans, day, self.project.zone)
-        return [[one.since, one.until, one.where] for one in found]
+        return [one.plain for one in marks.of_day(self.marked, day, self.project.zone)]
 
     def by_day(self, *, since: datetime | None, until: datetime | None = None, by: predictions.By) -> dict[date, int]:
         """Rows by local day."""
@@ -175,12 +174,11 @@ def _since(fresh: Iterable[str], known: _Known) -> datetime | None:
 _TIME = pl.coalesce("mw.time", "mw.received")
 
 
-def _touched(spans: Sequence[BadSpan], project: Project) -> set[date]:
+def _touched(marked: Sequence[Mark], project: Project) -> set[date]:
     """Local days that any mark touches."""
     found: set[date] = set()
-    for one in spans:
-        at = datetime.fromisoformat(one.since).astimezone(project.zone).date()
-        last = datetime.fromisoformat(one.until).astimezone(project.zone).date()
+    for one in marked:
+        at, last = day_of(one.since, project.zone), day_of(one.until, project.zone)
         found |= {at + timedelta(days=step) for step in range((last - at).days + 1)}
     return found
 

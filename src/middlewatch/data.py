@@ -15,7 +15,8 @@ from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import NotFound, NothingToDo, UsageError
+from .errors import NotFound, NothingToDo
+from .marks import Mark
 from .store import Store
 from .times import iso
 from .versions import Shelf
@@ -29,15 +30,6 @@ if TYPE_CHECKING:
     from .tables import Raw
 
 PART_ROWS = 250_000
-
-
-@dataclass(frozen=True, slots=True)
-class LeaveOut:
-    """Rows that a person marked bad: event time from `since` up to `until`, of the slice `where` (polars SQL)."""
-
-    since: datetime
-    until: datetime
-    where: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +67,7 @@ def snapshot(
     zone: tzinfo,
     now: datetime,
     actor: str,
-    leave_out: Sequence[LeaveOut] = (),
+    leave_out: Sequence[Mark] = (),
     rules: Sequence[RowRule] = (),
     base: Path | None = None,
 ) -> DataVersion:
@@ -181,7 +173,8 @@ def check_slice(schema: Schema, where: str) -> None:
     """Raise UsageError where `where` is no filter (polars SQL) over the columns of the model's own table."""
     import polars as pl
 
-    _slice(schema.typed(pl.DataFrame(schema=dict.fromkeys(schema.names, pl.String))).frame, where)
+    nothing = schema.typed(pl.DataFrame(schema=dict.fromkeys(schema.names, pl.String))).frame.lazy()
+    Mark(datetime.min, datetime.max, where).rows(nothing, time=pl.lit(None, pl.Datetime))
 
 
 def profile(store: Store, model: str, version: str) -> Profile:
@@ -199,44 +192,23 @@ def pl_row_order(columns: Sequence[str]) -> pl.Expr:
 
 
 def without(
-    table: pl.DataFrame, schema: Schema, zone: tzinfo, leave_out: Iterable[LeaveOut]
+    table: pl.DataFrame, schema: Schema, zone: tzinfo, leave_out: Iterable[Mark]
 ) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
     """A table, raw or typed, without the rows that are marked bad; and how many each mark took."""
     import polars as pl
 
-    spans = list(leave_out)
-    if not spans or schema.time is None:
+    marks = list(leave_out)
+    if not marks or schema.time is None:
         return table, []
-    typed = schema.typed(table, zone=str(zone)).frame
+    typed = schema.typed(table, zone=str(zone)).frame.lazy()
     facts: list[dict[str, Any]] = []
     keep = pl.Series([True]).new_from_index(0, table.height)
-    for span in spans:
-        hit = typed.select(pl.col(schema.time).is_between(span.since, span.until, closed="left")).to_series() & keep
-        if span.where:
-            hit &= _slice(typed, span.where)
-        hit = hit.fill_null(value=False)
-        facts.append({"since": iso(span.since), "until": iso(span.until), "where": span.where, "rows": int(hit.sum())})
+    for one in marks:
+        hit = typed.select(one.rows(typed, time=pl.col(schema.time))).collect().to_series() & keep
+        since, until, where = one.plain
+        facts.append({"since": since, "until": until, "where": where or None, "rows": int(hit.sum())})
         keep &= ~hit
     return table.filter(keep), facts
-
-
-def _slice(typed: pl.DataFrame, where: str) -> pl.Series:
-    import polars as pl
-
-    try:
-        hit = typed.with_columns(pl.sql_expr(where).alias("mw.hit"))["mw.hit"]
-    except pl.exceptions.PolarsError as error:
-        why = str(error).partition("\n")[0]
-    else:
-        if hit.dtype == pl.Boolean:
-            return hit
-        why = "it says neither yes nor no of a row"
-    raise UsageError(
-        f"rows marked bad cannot be found in the table: {where}",
-        why=why,
-        fix="polars SQL over the table's own columns, such as: temp < 0 AND carrier = 'UA'; "
-        "middlewatch incidents N unmark-bad takes the marks of an incident back",
-    )
 
 
 def _column(values: pl.Series) -> dict[str, Any]:

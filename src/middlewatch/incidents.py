@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from .errors import NotFound, UsageError, nearest
+from .marks import Mark
 from .times import iso
 
 if TYPE_CHECKING:
@@ -33,18 +34,6 @@ State = Literal["open", "acknowledged", "silenced", "resolved"]
 Severity = Literal["page", "ticket"]
 KINDS = ("open", "update", "ack", "silence", "resolve", "reopen", "mark_bad", "unmark_bad")
 _AFTER: dict[str, State] = {"ack": "acknowledged", "silence": "silenced", "resolve": "resolved"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BadSpan:
-    """Rows that must not be learnt from: event times in [since, until) (ISO), and a slice in polars SQL
-    ("" = all).
-    """
-
-    since: str
-    until: str
-    where: str
-    incident: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +83,7 @@ class Incident:
     confirmed: bool | None = None
     silent_until: str = ""
     key: str = ""
-    bad: tuple[BadSpan, ...] = ()
+    bad: tuple[Mark, ...] = ()
     events: tuple[Event, ...] = ()
 
     @property
@@ -176,9 +165,9 @@ class Incidents:
         """Incidents that are not resolved, oldest first."""
         return [one for one in self.all() if one.active]
 
-    def bad_spans(self) -> list[BadSpan]:
-        """Every span that a person marked bad, oldest incident first."""
-        return [span for one in self.all() for span in one.bad]
+    def marks(self) -> list[Mark]:
+        """Everything that a person marked bad, oldest incident first."""
+        return [mark for one in self.all() for mark in one.bad]
 
     def _fold(self, n: int, keys: Sequence[str]) -> Incident:
         return fold(n, self.model, [self._event(number, key) for number, key in enumerate(sorted(keys), start=1)])
@@ -190,11 +179,6 @@ class Incidents:
             event = Event(n=number, kind=plain["kind"], at=plain["at"], actor=plain["actor"], facts=plain["facts"])
             self._events[key] = event
         return event
-
-
-def bad_spans(store: Store, model: str) -> list[BadSpan]:
-    """Every span of a model's rows that a person marked bad."""
-    return Incidents(store, model).bad_spans()
 
 
 # What an `open` or an `update` may say; the rest of Incident follows from the kinds of its events.
@@ -220,13 +204,9 @@ def fold(n: int, model: str, events: Sequence[Event]) -> Incident:
         elif event.kind == "update":
             incident = replace(incident, **facts)
         elif event.kind == "mark_bad":
-            span = BadSpan(
-                since=str(event.facts["since"]),
-                until=str(event.facts["until"]),
-                where=str(event.facts.get("where") or ""),
-                incident=n,
-            )
-            incident = replace(incident, bad=(*incident.bad, span))
+            since, until = (datetime.fromisoformat(event.facts[end]) for end in ("since", "until"))
+            mark = Mark(since, until, str(event.facts.get("where") or ""), n)
+            incident = replace(incident, bad=(*incident.bad, mark))
         elif event.kind == "unmark_bad":
             incident = replace(incident, bad=())
         elif event.kind == "reopen":

@@ -259,7 +259,7 @@ def _changed(project: Project, name: str, live: str | None, other: Replayer, row
 
 def _usual_days(project: Project, name: str, *, before: Any) -> Sequence[Floats]:
     """Scores as served (or out of fold) on the newest whole days before a moment, days with marked rows left out."""
-    spans = project.incidents(name).bad_spans()
+    marks = project.incidents(name).marks()
     incidents = [one.since for one in project.incidents(name).active() if one.since]
     windows = project.windows(name)
     # Rows of a running incident are no yardstick for it.
@@ -267,10 +267,7 @@ def _usual_days(project: Project, name: str, *, before: Any) -> Sequence[Floats]
     found: list[Floats] = []
     for day in reversed(windows.days()):
         start, end = day_bounds(day, project.zone)
-        marked = any(
-            datetime.fromisoformat(span.since) < end and start < datetime.fromisoformat(span.until) for span in spans
-        )
-        if end > limit or marked:
+        if end > limit or any(one.covered(start, end) for one in marks):
             continue
         sample = windows.day(day).sample
         if sample.height:

@@ -298,10 +298,6 @@ def take_snapshot(
         raw = tables.from_frame(call_at(project.root, source), source=source)
     else:
         raw = tables.scan(source, base=project.root)
-    marked = [
-        data.LeaveOut(datetime.fromisoformat(span.since), datetime.fromisoformat(span.until), span.where or None)
-        for span in project.incidents(name).bad_spans()
-    ]
     return data.snapshot(
         project.store,
         name,
@@ -310,7 +306,7 @@ def take_snapshot(
         zone=project.zone,
         now=now,
         actor=actor,
-        leave_out=marked,
+        leave_out=project.incidents(name).marks(),
         rules=project.rules(name),
         base=project.root,
     )

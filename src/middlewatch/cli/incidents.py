@@ -101,7 +101,7 @@ def _lines(handle: Handle, one: Incident) -> list[str]:
     others = handle.beside(one)
     lines += [f"  one with {other['model']} {other['n']} ({other['state']}): {other['title']}" for other in others]
     lines += [f"  cause: {one.cause}" + (_right(one.confirmed))] if one.cause or one.confirmed is not None else []
-    lines += [f"  marked bad: {bad.since} to {bad.until} {bad.where}".rstrip() for bad in one.bad]
+    lines += ["  marked bad: {} to {} {}".format(*mark.plain).rstrip() for mark in one.bad]
     flag = f" --model {one.model}" if len(handle.project.config.models) > 1 else ""
     lines.append(
         f"Next:   middlewatch {'why' if one.active else 'incidents'} {one.n}{'' if one.active else ' reopen'}{flag}"

@@ -53,8 +53,8 @@ class Past:
         incidents = project.incidents(name).all()
         # A fault must not make itself usual; what closed by itself may have been no fault.
         spans = [(one.since, one.until) for one in incidents if one.since and (one.active or one.confirmed)]
-        spans += [(span.since, span.until) for one in incidents for span in one.bad if not span.where]
         bad = [(datetime.fromisoformat(since), _end(until)) for since, until in spans]
+        bad += [(mark.since, mark.until) for one in incidents for mark in one.bad if not mark.where]
         zone = project.zone
         calm = {day: one for one in summaries if not _covered(day := date.fromisoformat(one["day"]), bad, zone)}
         days = {

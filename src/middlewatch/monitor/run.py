@@ -65,7 +65,7 @@ class Run:
         self.pending = {one.start for one in pending}
         first = next(place for place, one in enumerate(units) if one.start in self.pending)
         self.length = length = shift.LENGTHS[project.config.monitor.window]
-        self.bad = self.incidents.bad_spans()
+        self.bad = self.incidents.marks()
         # Those about outcomes and servers are kept by these: their channels are none of the windows'.
         known = self.incidents.all()
         self.active = {one.n: one for one in known if one.active and not one.apart}

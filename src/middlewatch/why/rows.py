@@ -17,7 +17,7 @@ from ..replay import Replayer, load
 from ..times import day_bounds, day_of
 
 if TYPE_CHECKING:
-    from ..incidents import BadSpan, Incident
+    from ..incidents import Incident
     from ..project import Project
     from ..windows import WindowDay
 
@@ -244,8 +244,7 @@ def _days(project: Project, name: str, span: Span) -> tuple[list[WindowDay], int
     """The newest past days with a window, at most PAST_DAYS; days of other incidents and marked ones left out."""
     windows = project.windows(name)
     first = day_of(span.since, project.zone)
-    spans: Sequence[BadSpan] = project.incidents(name).bad_spans()
-    bad = [(one.since, one.until) for one in spans]
+    bad = [tuple(one.plain[:2]) for one in project.incidents(name).marks()]
     bad += [(one.since, one.until or "9999") for one in project.incidents(name).active() if one.since]
     kept: list[date] = []
     left_out = 0

@@ -90,10 +90,7 @@ def _reference(
     project: Project, name: str, raw: tables.Raw, schema: Schema, against: str | None
 ) -> tuple[str, pl.DataFrame | None]:
     """What the table is held against, and its name."""
-    marked = [
-        data.LeaveOut(datetime.fromisoformat(one.since), datetime.fromisoformat(one.until), one.where or None)
-        for one in project.incidents(name).bad_spans()
-    ]
+    marked = project.incidents(name).marks()
 
     def clean(frame: pl.DataFrame) -> pl.DataFrame:
         return data.without(frame, schema, project.zone, marked)[0]
