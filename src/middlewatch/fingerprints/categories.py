@@ -205,7 +205,11 @@ def _find_partners(case: Case, column: str, past: CategoryPast) -> list[tuple[st
     for other in case.kinds:
         if other == column or other not in case.now.columns or case.kinds[other] in ("text", "time"):
             continue
-        if case.shape(other) > limits.BEYOND or (case.kinds[other] in NUMBERS and case.unusual(other) > limits.BEYOND):
+        if (
+            other in case.stand_ins
+            or case.shape(other) > limits.BEYOND
+            or (case.kinds[other] in NUMBERS and case.unusual(other) > limits.BEYOND)
+        ):
             continue  # it changed itself: its word on what belongs together is worth nothing
         information, logs = case.history.kept(
             ("company", column, other), partial(_told_by, case.history, column, past, other)

@@ -76,7 +76,7 @@ def _number(case: Case, column: str) -> Iterator[Candidate]:
             "constant": f"is always {shown}",
             "nulls_filled": f"has {shown} where nulls used to be ({percent(float(past.nulls.mean()))} of rows)",
             "sentinel": f"is {shown} (a stand-in for missing?) in {share} of rows",
-            "default": f"is {shown} in {share} of rows, at most {percent(base)} before",
+            "default": f"is {shown} in {percent(present)} of rows, at most {percent(base)} before",
         }[form]
         yield Candidate(
             kind="fill",

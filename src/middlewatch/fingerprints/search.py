@@ -82,7 +82,7 @@ def search(case: Case) -> Search:
         done.add((cause.kind, *cause.columns))
         (causes if cause.effect.matters else harmless).append(cause)
         current = candidate.undo(current)
-        if not candidate.exact:
+        if not (candidate.exact and cause.undo_proved):
             current = replace(current, stand_ins=current.stand_ins | set(candidate.columns))
         if current.rows < limits.MIN_ROWS or len(current.history.windows) < limits.MIN_PAST:
             break
@@ -175,8 +175,10 @@ def _test(case: Case, whole: Case, candidate: Candidate) -> Cause | None:
         return None
     inside = max((after.shape(c) for c in candidate.columns if case.kinds.get(c) not in ("text", "time")), default=0.0)
     was = max((case.shape(c) for c in candidate.columns if case.kinds.get(c) not in ("text", "time")), default=0.0)
-    if candidate.exact and candidate.columns and inside > limits.INSIDE and inside > 0.5 * was:
-        return None
+    enough = limits.INSIDE if candidate.exact else limits.BEYOND
+    if candidate.columns and candidate.kind != "rows" and inside > enough and inside > 0.5 * was:
+        return None  # what is left of the column is as odd as it was: something else happened to it
+    rest = inside / was if candidate.exact and was > 0 else 0.0
     effect = effect_of(case, after, candidate.affected, other_rows=candidate.kind == "rows")
     back = inside <= limits.INSIDE and effect.back
     proved = back and candidate.crisp and (candidate.exact or candidate.strength >= 3.0) and not candidate.rivals
@@ -199,9 +201,9 @@ def _test(case: Case, whole: Case, candidate: Candidate) -> Cause | None:
         undo_proved=proved,
         strength=float(candidate.strength),
         examples=_examples(case, after, candidate),
-        proof=candidate.proof,
+        proof=candidate.proof + (f"; {100 * rest:.0f} % of its shift is not explained" if rest >= 0.005 else ""),
         rivals=candidate.rivals,
-        facts=candidate.facts,
+        facts=candidate.facts | ({"unexplained": round(rest, 3)} if candidate.exact else {}),
         corrected=_corrected(case, after, candidate),
     )
 
