@@ -65,6 +65,7 @@ FLOORS: list[set[str]] = [
         "versions",
     },
     {
+        "beside",
         "own",
         "pictures",
     },

@@ -78,9 +78,9 @@ class Site:
     def incidents(self) -> list[Incident]:
         return self.project.incidents("delay").all()
 
-    def history(self, days: range) -> None:
+    def history(self, days: range, *, count: int = ROWS) -> None:
         """Training windows, as `train` writes them."""
-        frame = pl.concat([rows(day) for day in days]).with_columns(
+        frame = pl.concat([rows(day, count=count) for day in days]).with_columns(
             pl.format("h{}", pl.int_range(pl.len())).alias("mw.id")
         )
         windows = self.project.windows("delay")
@@ -195,6 +195,29 @@ def test_training_days_are_history_from_the_first_day_on(site: Site) -> None:
     assert judged.windows[-1]["top"][0]["column"] in ("distance", "mw.score")
     top = {(one["column"], one["channel"]) for one in site.incidents()[0].top}
     assert ("distance", "null") in top
+
+
+def test_a_training_sample_of_another_size_is_no_alarm_on_the_first_day(site: Site) -> None:
+    site.history(range(90), count=ROWS // 5)
+    site.log(*(rows(day).with_columns(pl.lit("v1").alias("mw.version")) for day in range(90, 96)))
+    judged = site.judge(until=96)
+    assert [one["alarm"] for one in judged.windows] == [False] * 6
+    assert not [note for one in judged.windows for note in one["notes"]]
+    assert site.incidents() == []
+
+
+def test_rows_sent_twice_are_counted_in_the_whole_window(site: Site) -> None:
+    count, twice = 3000, 900
+    chance = np.random.default_rng(5)
+    clean = (rows(day, count=count) for day in range(70))
+    site.log(*(one.with_columns(distance=pl.Series(chance.normal(900, 300, count))) for one in clean))
+    whole = rows(70, count=count).with_columns(distance=pl.Series(chance.normal(900, 300, count)))
+    site.log(pl.concat([whole[: count - twice], whole[:twice]]))
+    judged = site.judge(until=71)
+    [incident] = site.incidents()
+    assert judged.windows[-1]["alarm"]
+    [top] = [one for one in incident.top if (one["column"], one["channel"]) == ("(rows)", "repeated")]
+    assert top["now"] == pytest.approx(twice / count)
 
 
 def release(site: Site, shift: float) -> tuple[str, Predictor, Encoding]:

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from middlewatch import shift
+from middlewatch.beside import by_column, repeats_of
 from middlewatch.profiles import ColumnSpec, ProfileSpec, profile
 from middlewatch.shift import Facts, Watch, alarm_line, cut, facts_of, rate, shape
 from middlewatch.shift.channels import WHOLE_ROWS, Sharing, alike, sharing
@@ -356,13 +357,59 @@ def test_bins_are_made_anew_by_the_calendar() -> None:
         assert changes[1] - changes[0] == days
 
 
+def twice(pairs: int, rows: int) -> dict[str, Any]:
+    """So many rows have a twin, by the way of stored windows."""
+    made = pl.DataFrame({"seats": [*range(rows - pairs), *range(pairs)]})
+    stored = by_column({"scattered": {}, "repeats": repeats_of(made, ["seats"])})
+    return stored[WHOLE_ROWS]
+
+
+def test_what_training_rows_cannot_tell_is_not_held_against_traffic() -> None:
+    """A training sample holds a tenth of the rows, each once and in an order of its own: no news on day 1."""
+    chance = np.random.default_rng(33)
+    watch = Watch(budget=2)
+    for at in range(100):
+        sampled = window(frame(100, chance).sort("seats")) | {WHOLE_ROWS: Facts(rows=100, n=100, **twice(0, 100))}
+        watch.step(START + timedelta(days=at), sampled, logged=False)
+    alarms, told = 0, set[tuple[str, str]]()
+    for at in range(100, 150):
+        live = window(frame(1000, chance)) | {WHOLE_ROWS: Facts(rows=1000, n=1000, **twice(120, 1000))}
+        verdict = watch.look(START + timedelta(days=at), live)
+        alarms += verdict.alarm
+        assert verdict.usual_rows in (None, 1000)
+        told |= {(one.column, one.channel) for one in verdict.readings}
+        if at < 114:
+            assert not told & {("(rows)", "volume"), ("(rows)", "repeated"), ("seats", "repeat")}
+        watch.step(START + timedelta(days=at), live)
+    assert alarms <= 2
+    assert {("(rows)", "volume"), ("(rows)", "repeated"), ("seats", "repeat")} <= told
+    half = window(frame(400, chance)) | {WHOLE_ROWS: Facts(rows=400, n=400, **twice(48, 400))}
+    assert judged(watch, START + timedelta(days=150), half).readings[0].channel == "volume"
+
+
+def test_duplicates_are_seen_at_any_number_of_rows() -> None:
+    """3 of 10 rows come twice: far beyond what a few clients that try again do, in 200 rows and in 200,000."""
+    for rows in (200, 20_000, 200_000):
+        watch, chance = Watch(budget=2), np.random.default_rng(rows)
+        usual = [int(chance.poisson(rows * 0.002)) for _ in range(60)]
+        for at, pairs in enumerate(usual):
+            watch.step(START + timedelta(days=at), {WHOLE_ROWS: Facts(rows=rows, n=rows, **twice(pairs, rows))})
+        fault = {WHOLE_ROWS: Facts(rows=rows, n=rows, **twice(rows * 3 // 10, rows))}
+        clean = {WHOLE_ROWS: Facts(rows=rows, n=rows, **twice(rows // 500, rows))}
+        verdict = watch.look(START + timedelta(days=60), fault)
+        assert verdict.readings[0].channel == "repeated"
+        assert verdict.readings[0].height > 2
+        assert verdict.readings[0].now == pytest.approx(0.3)
+        assert not watch.look(START + timedelta(days=60), clean).moved
+
+
 def test_rows_that_come_twice_are_told() -> None:
     chance = np.random.default_rng(21)
     watch = Watch(budget=2)
 
     def day(repeated: int) -> Mapping[str, Facts]:
         return window(frame(300, chance)) | {
-            WHOLE_ROWS: Facts(rows=300, n=300, repeated=int(chance.poisson(5)) + repeated, sampled=300)
+            WHOLE_ROWS: Facts(rows=300, n=300, **twice(int(chance.poisson(5)) + repeated, 300))
         }
 
     for at in range(100):
@@ -389,7 +436,7 @@ def test_sharing_a_value_means_the_same_at_any_number_of_rows(n: int) -> None:
     heights = []
     for _ in range(10):
         past = [drawn() for _ in range(28)]
-        heights += [(alike(drawn(), past) or (math.nan, 0.0))[0] for _ in range(100)]
+        heights += [made.apart if (made := alike(drawn(), past)) else math.nan for _ in range(100)]
     assert np.mean(np.array(heights) > 1.645) == pytest.approx(0.05, abs=0.03)
     assert np.mean(np.array(heights) > 0) == pytest.approx(0.5, abs=0.1)
 

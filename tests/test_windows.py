@@ -73,6 +73,19 @@ def test_what_is_put_is_read_back(windows: Windows) -> None:
     assert set(held.sample["mw.id"]) == set(frame["mw.id"])
 
 
+def test_rows_that_are_alike_are_counted_over_all_hours_and_rows(windows: Windows) -> None:
+    frame = rows(MIDNIGHT, 24, each=60)
+    again = frame[:600].with_columns(
+        pl.col("mw.time") + pl.duration(hours=6), pl.format("again-{}", "mw.id").alias("mw.id")
+    )
+    made = cut(pl.concat([frame, again]), SPEC, zone=UTC)[DAY]
+    windows.put(DAY, hours=made.hours, sample=made.sample, repeats=made.repeats, source="log", now=NOW, durable=False)
+    counts = pl.concat([frame["distance"], frame["distance"][:600]]).value_counts()["count"]
+    beside = windows.day(DAY).beside["mw.rows"]
+    assert beside["repeated"] == (counts - 1).sum()
+    assert beside["same"][0] == pytest.approx((counts * (counts - 1)).sum() / (2040 * 2039))
+
+
 def test_a_summary_tells_without_profiles(windows: Windows) -> None:
     frame = rows(MIDNIGHT, 24)
     put(windows, frame)

@@ -17,9 +17,9 @@ import polars as pl
 
 from drift.faults import Fault, column_of
 from middlewatch import flights, shift
+from middlewatch.beside import beside, by_column, repeats_of
 from middlewatch.profiles import ColumnSpec, ProfileSpec, merge, profile_groups
 from middlewatch.shift import Facts
-from middlewatch.windows import beside, by_column
 
 HISTORY = shift.REFERENCE + shift.HISTORY
 
@@ -67,7 +67,8 @@ def window(frame: pl.DataFrame, columns: Mapping[str, Any], centres: Mapping[str
     spec = ProfileSpec(tuple(ColumnSpec(name, kind, centres.get(name, 0.0)) for name, kind in columns.items()))
     hours = profile_groups(frame, "hour", spec)
     sample = frame.sample(min(shift.SAMPLE, frame.height), seed=0)
-    return shift.facts_of(merge(hours.values()), beside=by_column(beside(hours.values(), sample)))
+    repeats = repeats_of(frame, [name for name in columns if not name.startswith("mw.")])
+    return shift.facts_of(merge(hours.values()), beside=by_column(beside(hours.values(), sample, repeats)))
 
 
 class Stream:

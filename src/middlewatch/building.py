@@ -289,6 +289,7 @@ def _put(
             hours=made.hours,
             sample=made.sample,
             blocks=made.blocks,
+            repeats=made.repeats,
             versions=made.versions,
             source="log",
             now=now,

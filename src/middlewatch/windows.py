@@ -21,11 +21,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, tzinfo
-from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from .beside import beside, by_column, repeats_of
 from .errors import NotFound, StoreError
 from .times import iso
 
@@ -40,11 +40,9 @@ if TYPE_CHECKING:
 
 Source = Literal["log", "training"]
 SCORE = "mw.score"
-ROWS = "mw.rows"
 DECILES = tuple(q / 10 for q in range(1, 10))
 KEEP_HOURS_DAYS = 120
 SAMPLE_ROWS = 2000
-FEW = 10
 _REVISION = re.compile(r"r(\d{4,})\.json")
 _ANY_REVISION = re.compile(r"r(\d{4,})\.(?:json|day|hours)")
 _JUDGED = re.compile(r"judged-(\d{4,})\.json")
@@ -155,6 +153,7 @@ class Windows:
         now: datetime,
         sample: pl.DataFrame | None = None,
         blocks: Mapping[int, list[dict[str, Any]]] | None = None,
+        repeats: Mapping[str, float] | None = None,
         versions: Mapping[str, int] | None = None,
         facts: Mapping[str, Any] | None = None,
         durable: bool = True,
@@ -163,10 +162,10 @@ class Windows:
         """Write the day's windows as a new revision and return its number.
 
         `hours` maps local clock hours to Profiles of the inputs and `mw.score`, `blocks` to what blocks of their rows
-        reached (`blocks.extremes`); `facts` are further plain JSON facts for the summary (refused requests, when rows
-        were received). Training windows never hide logged
-        ones: for a day that has logged rows nothing is written and the standing revision is returned. Of a `growing`
-        day, made anew with each hour, all but the newest two revisions go.
+        reached (`blocks.extremes`), `repeats` says how many of them are alike (`beside.repeats_of`); `facts` are
+        further plain JSON facts for the summary (refused requests, when rows were received). Training windows never
+        hide logged ones: for a day that has logged rows nothing is written and the standing revision is returned. Of a
+        `growing` day, made anew with each hour, all but the newest two revisions go.
         """
         from .profiles import merge
 
@@ -177,7 +176,7 @@ class Windows:
         hours = dict(sorted(hours.items()))
         whole = merge(hours.values())
         packed = msgspec.msgpack.encode(
-            {"profile": whole.to_bytes(small=True), "beside": beside(hours.values(), sample)}
+            {"profile": whole.to_bytes(small=True), "beside": beside(hours.values(), sample, repeats)}
         )
         self.store.mark()  # a day's Profile is packed as no older layout has it
         revision = standing + 1
@@ -411,7 +410,7 @@ class Windows:
 @dataclass(frozen=True, slots=True)
 class Cut:
     """Rows of one local day, ready for `Windows.put`: by clock hour Profiles and what blocks of rows reached, a
-    sample, rows by version, the first and the last time of receipt, rows by clock hour and version.
+    sample, rows by version, the first and the last time of receipt, rows by clock hour and version, how many are alike.
     """
 
     hours: dict[int, Profile]
@@ -420,6 +419,7 @@ class Cut:
     received: tuple[datetime, datetime] | None = None
     blocks: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     by_hour: dict[str, dict[str, int]] = field(default_factory=dict)
+    repeats: dict[str, float] = field(default_factory=dict)
 
 
 def cut(
@@ -451,6 +451,7 @@ def cut(
         day, at = divmod(int(str(number)), 24)
         hours.setdefault(date(1970, 1, 1) + timedelta(days=day), {})[at] = one
     found: dict[date, Cut] = {}
+    inputs = [one.name for one in spec.columns if one.name in frame.columns and not one.name.startswith("mw.")]
     begin = 0
     for which, count in days.value_counts(name="rows").sort(days.name).iter_rows():
         rows = frame.slice(begin, count)
@@ -464,6 +465,7 @@ def cut(
             received=_span(rows["mw.received"]) if "mw.received" in rows.columns else None,
             blocks=_blocks(rows, lenses, zone) if lenses is not None and which >= blocks_since else {},
             by_hour=_by_hour(local.slice(begin - count, count), versions) if versions.len() == count else {},
+            repeats=repeats_of(rows, inputs),
         )
     return found
 
@@ -522,57 +524,6 @@ def describe(profile: Profile) -> dict[str, Any]:
             "deciles": [float(score.quantile(q)) for q in DECILES],
         }
     return facts
-
-
-def beside(hours: Iterable[Profile], sample: pl.DataFrame | None) -> dict[str, Any]:
-    """What no merged profile of a window can tell, in its stored form (`by_column` reads it).
-
-    `scattered`: by column the share missing in the middle one of the hours of at least 10 rows, which a burst does
-    not move. `names`, `strength`: associations of all pairs of columns (see `associations`; the lower triangle row by
-    row, as float16) among the `rows` of the sample. `repeated`: rows of the sample whose inputs all stand in an
-    earlier one too.
-    """
-    import numpy as np
-
-    from .associations import associations
-
-    shares: dict[str, list[float]] = {}
-    kinds: dict[str, str] = {}
-    for hour in hours:
-        for name, column in hour.columns.items():
-            kinds[name] = column.kind
-            if column.rows >= FEW:
-                shares.setdefault(name, []).append(column.nulls / column.rows)
-    facts: dict[str, Any] = {"scattered": {name: round(median(some), 6) for name, some in shares.items()}}
-    if sample is None or not sample.height:
-        return facts
-    tied = {name: kind for name, kind in kinds.items() if name in sample.columns and not name.startswith("mw.")}
-    found = associations(sample, tied)
-    repeated = sample.height - sample.select(list(tied)).n_unique() if tied else 0
-    triangle = found.strength[np.tril_indices(len(found.names), -1)]
-    strength = triangle.astype("<f2").tobytes()
-    return facts | {"names": found.names, "strength": strength, "rows": found.rows, "repeated": repeated}
-
-
-def by_column(stored: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """`beside` by column: `scattered`, and `ties` with other columns among the `sampled` rows.
-
-    `mw.rows` stands for the rows as a whole: how many of those `sampled` are `repeated`.
-    """
-    import numpy as np
-
-    found: dict[str, dict[str, Any]] = {name: {"scattered": share} for name, share in stored["scattered"].items()}
-    names = stored.get("names", ())
-    strength = np.full((len(names), len(names)), np.nan)
-    if names:
-        strength[np.tril_indices(len(names), -1)] = np.frombuffer(stored["strength"], dtype="<f2")
-    both = np.fmax(strength, strength.T).tolist()
-    for name, row in zip(names, both, strict=True):
-        ties = {other: one for other, one in zip(names, row, strict=True) if one == one}
-        found.setdefault(name, {}).update(ties=ties, sampled=stored["rows"])
-    if "repeated" in stored:
-        found[ROWS] = {"repeated": stored["repeated"], "sampled": stored["rows"]}
-    return found
 
 
 def _unpacked(data: bytes) -> tuple[bytes, dict[str, dict[str, Any]]]:

@@ -132,7 +132,7 @@ class Run:
             if unit.rows and not self._marked(unit):
                 self.previous = {version: watch.copy() for version, watch in self.watches.items()}
                 for version, watch in self.watches.items():
-                    watch.step(unit.start, self.past.under(unit, version))
+                    watch.step(unit.start, self.past.under(unit, version), logged=unit.logged)
                 self.learnt.append(unit)
                 last = place
             self._keep(before=unit.days[0].day)

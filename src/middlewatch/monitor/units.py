@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from statistics import median
@@ -88,7 +88,7 @@ class Unit:
 
     @property
     def beside(self) -> dict[str, dict[str, Any]]:
-        """By column what stands beside the profiles (see `windows.beside`): of several days the mean, by rows."""
+        """By column what stands beside the profiles (see `beside`): of several days the mean, by rows."""
         if self.hour is not None:
             return {}  # an hour has no middle hour, and too small a part of its day's sample
         parts = [(one.beside, one.rows) for one in self.days if one.rows]
@@ -100,9 +100,7 @@ class Unit:
             found[name] = {
                 "scattered": _mean([(one["scattered"], rows) for one, rows in held if "scattered" in one]),
                 "sampled": sum(one.get("sampled", 0) for one, _ in held),
-                "repeated": sum(one["repeated"] for one, _ in held)
-                if all("repeated" in one for one, _ in held)
-                else None,
+                **_repeats(held),
                 "ties": {
                     other: _mean([(one["ties"][other], rows) for one, rows in held if other in one.get("ties", {})])
                     for other in {other for one, _ in held for other in one.get("ties", {})}
@@ -116,6 +114,20 @@ class Unit:
         if self.hour is not None:
             return {self.start.isoformat(): self.rows}
         return {one.day.isoformat(): one.revision for one in self.days}
+
+
+def _repeats(held: Sequence[tuple[Mapping[str, Any], int]]) -> dict[str, Any]:
+    """Rows that came before on the same day, and the shares of a day's pairs and triples that are equal."""
+    if not all("same" in one for one, _ in held):
+        return {}
+    return {
+        "repeated": sum(one["repeated"] for one, _ in held),
+        "same": tuple(
+            sum(one["same"][of] * float(rows) ** (of + 2) for one, rows in held)
+            / sum(float(rows) ** (of + 2) for _, rows in held)
+            for of in (0, 1)
+        ),
+    }
 
 
 def _mean(weighed: Sequence[tuple[float, int]]) -> float | None:

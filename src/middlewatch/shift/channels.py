@@ -65,7 +65,8 @@ class Facts:
     `high` its least and largest value, `values` its exact values (sorted) and their counts while they are few
     enough to keep; `texts` the counts of a column of categories. Neither for free text,
     times, and categories too many to count each: those have shares, no shape. `wholes` is None where the
-    column holds whole numbers by its kind.
+    column holds whole numbers by its kind. Of rows as a whole `same` are the shares of their pairs and triples that
+    are equal in every column.
     """
 
     rows: int
@@ -86,6 +87,7 @@ class Facts:
     ties: Mapping[str, float] = field(default_factory=dict)
     sampled: int = 0
     repeated: int | None = None
+    same: tuple[float, float] | None = None
 
 
 def facts_of(
@@ -94,7 +96,7 @@ def facts_of(
     """What the channels read, for every column of a profile but those named in `without`.
 
     `beside` holds by column what no profile can: `scattered`, `ties` and `sampled` of Facts, and of the rows as a
-    whole (`WHOLE_ROWS`) how many are `repeated`.
+    whole (`WHOLE_ROWS`) how many are `repeated`, and `same`.
     """
     left_out, known = set(without), dict(beside or {})
     rows = {WHOLE_ROWS: Facts(rows=profile.rows, n=profile.rows, **known[WHOLE_ROWS])} if WHOLE_ROWS in known else {}
@@ -281,6 +283,8 @@ class Sharing:
 
 def sharing(one: Facts) -> Sharing | None:
     """None under 30 values, and where neither values nor categories are counted."""
+    if one.same is not None:
+        return Sharing(one.rows, *one.same, exact=True) if one.rows >= MIN_ROWS else None
     exact = one.values is not None or one.texts is not None
     if one.values is not None:
         counts = one.values[1].astype(np.float64)
@@ -298,8 +302,22 @@ def sharing(one: Facts) -> Sharing | None:
     return Sharing(n, float(pairs), float(triples), exact)
 
 
-def alike(now: Sharing, past: Sequence[Sharing]) -> tuple[float, float] | None:
-    """How far more pairs of rows share a value than usual, in standard errors, and the usual share.
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """How far more pairs of rows share a value than usual, in standard errors; the usual share, and one `error`."""
+
+    apart: float
+    usual: float
+    error: float
+    n: int
+
+    def of(self, pairs: float) -> float:
+        """What so many pairs more would be, in standard errors."""
+        return 2.0 * pairs / (self.n * (self.n - 1.0)) / self.error
+
+
+def alike(now: Sharing, past: Sequence[Sharing]) -> Alike | None:
+    """How far more pairs of rows share a value than usual.
 
     The share of pairs does not depend on how many rows there are; its variance is that of Simpson (1949, Measurement of
     diversity, Nature 163), with the usual shares. Rounding, a value that stands still and rows that come twice raise
@@ -314,7 +332,8 @@ def alike(now: Sharing, past: Sequence[Sharing]) -> tuple[float, float] | None:
     n, m = now.n, sum(one.n for one in known)
     least = 2.0 / (n * (n - 1.0))  # one pair
     variance = 4.0 * max(triples - pairs * pairs, 0.0) * (1.0 / n + 1.0 / m) + max(pairs * (1.0 - pairs), least) * least
-    return max(0.0, now.pairs - pairs) / math.sqrt(variance), pairs
+    error = math.sqrt(variance)
+    return Alike(max(0.0, now.pairs - pairs) / error, pairs, error, n)
 
 
 def alarm_line(past: Sequence[float], k: float) -> float:

@@ -62,6 +62,8 @@ NOVEL = 0.001
 OFF_LATTICE = 0.2
 FLOOR_LATTICE = 0.1
 ROWS = "(rows)"
+# Fewer rows than this share that came before are no news: clients try again.
+REPEATED = 0.01
 # Traffic within this factor of the usual is no news, however even it was.
 VOLUME = 1.25
 # One episode teaches at most this many mean excesses above the line: by chance it would go further once in e^2 = 7
@@ -69,6 +71,8 @@ VOLUME = 1.25
 MOST = 2.0
 # Windows, cycles of them, whose numbers of rows are kept.
 MOST_ROWS = 150
+# How many rows came is not known: those of the window were learnt from.
+UNTOLD = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +169,14 @@ class Watch:
             usual_rows=self._usual_rows(start),
         )
 
-    def step(self, start: date, facts: Mapping[str, Facts]) -> None:
-        """Learn a window."""
+    def step(self, start: date, facts: Mapping[str, Facts], *, logged: bool = True) -> None:
+        """Learn a window. Of one that is not `logged`, rows to learn from, nobody knows how they were drawn: how many
+        they are, how many of them are alike and which follows which says nothing of traffic.
+        """
         self._recut(start)
         rows = _rows(facts)
+        if not logged:
+            facts = {name: replace(one, pairs=0, repeats=0) for name, one in facts.items() if name != WHOLE_ROWS}
         if len(self._windows) >= MIN_REFERENCE:
             signals = self._signals(start, facts) | self._volume(start, facts)
             self._learn({key: signal.value for key, signal in signals.items()}, self._heights(signals))
@@ -176,7 +184,7 @@ class Watch:
             facts = self._usual_of(facts)
         held = _Held(self.length.place(start), facts, self._count(facts), self._fresh(facts), _shared(facts))
         self._windows = [*self._windows, held][-self._kept :]
-        self._rows = [*self._rows, (start, rows)][-MOST_ROWS * self.length.cycle :]
+        self._rows = [*self._rows, (start, rows if logged else UNTOLD)][-MOST_ROWS * self.length.cycle :]
         self._steps += 1
         for name, one in facts.items():
             if (wider := widen(self._seen.get(name), one)) is not None:
@@ -243,17 +251,17 @@ class Watch:
             known = [window.facts[name] for window in past if name in window.facts]
             if len(known) < MIN_REFERENCE:
                 continue
+            before = [window.sharings[name] for window in past if name in window.sharings] if name in sharings else []
+            more = alike(sharings[name], before) if len(before) >= MIN_REFERENCE else None
             if name == WHOLE_ROWS:
-                if one.repeated is not None and one.sampled >= MIN_ROWS:
-                    usual = _ratio((it.repeated or 0, it.sampled) for it in known)
-                    found[ROWS, "repeated"] = Signal.of(one.repeated / one.sampled, usual, one.sampled, rising=True)
+                if more is not None:
+                    usual = _ratio((it.repeated or 0, it.rows) for it in known)
+                    floor = max(FLOOR_RATE, more.of(one.rows * REPEATED))
+                    found[ROWS, "repeated"] = Signal(more.apart, floor, (one.repeated or 0) / one.rows, usual)
                 continue
             found |= {(name, channel): signal for channel, signal in self._of_column(name, one, known, past).items()}
-            if name in sharings:
-                before = [window.sharings[name] for window in past if name in window.sharings]
-                more = alike(sharings[name], before) if len(before) >= MIN_REFERENCE else None
-                if more is not None:
-                    found[name, "alike"] = Signal(more[0], FLOOR_RATE, sharings[name].pairs, more[1])
+            if more is not None:
+                found[name, "alike"] = Signal(more.apart, FLOOR_RATE, sharings[name].pairs, more.usual)
         return found | self._of_fresh(facts, past)
 
     def _of_column(self, name: str, one: Facts, known: Sequence[Facts], past: Sequence[_Held]) -> dict[str, Signal]:
@@ -280,8 +288,9 @@ class Watch:
         if one.wholes is not None:
             usual = _ratio((it.wholes or 0, it.n) for it in known)
             found["whole"] = Signal.of(one.wholes / one.n, usual, one.n)
-        if one.pairs >= MIN_ROWS:
-            usual = _ratio((it.repeats, it.pairs) for it in known)
+        told = [(it.repeats, it.pairs) for it in known if it.pairs]
+        if one.pairs >= MIN_ROWS and len(told) >= MIN_REFERENCE:
+            usual = _ratio(told)
             found["repeat"] = Signal.of(one.repeats / one.pairs, usual, one.pairs)
         return found
 
@@ -370,7 +379,8 @@ class Watch:
         if len(self._values) < MIN_VALUES:
             return Heights()
         before = self._values[:-1].max(axis=0)
-        keys = [key for key in signals if key in self._places and before[self._places[key]] >= 0]
+        enough = (self._values[:-1] >= 0).sum(axis=0) >= min(LEARN, len(self._values) - 1)
+        keys = [key for key in signals if key in self._places and enough[self._places[key]]]
         places = [self._places[key] for key in keys]
         value = np.array([signals[key].value for key in keys])
         floor = np.array([signals[key].floor for key in keys])
@@ -419,7 +429,7 @@ class Watch:
         same = [
             rows
             for one, rows in self._rows[max(at - 56 * self.length.cycle, 0) : at]
-            if one.weekday() == weekday and self.length.place(one) == place
+            if rows != UNTOLD and one.weekday() == weekday and self.length.place(one) == place
         ]
         return float(median(same)) if len(same) >= 4 else None
 
@@ -447,7 +457,7 @@ def _tie(one: Facts, best: tuple[float, float, str] | None) -> Signal | None:
 
 
 def _shared(facts: Mapping[str, Facts]) -> dict[str, Sharing]:
-    return {name: held for name, one in facts.items() if name != WHOLE_ROWS and (held := sharing(one)) is not None}
+    return {name: held for name, one in facts.items() if (held := sharing(one)) is not None}
 
 
 def _rows(facts: Mapping[str, Facts]) -> int:
