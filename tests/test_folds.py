@@ -68,9 +68,9 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counted = [0]
     step = Watch.step
 
-    def counting(self: Watch, *args: Any) -> None:
+    def counting(self: Watch, *args: Any, **more: Any) -> None:
         counted[0] += 1
-        step(self, *args)
+        step(self, *args, **more)
 
     monkeypatch.setattr(Watch, "step", counting)
     return counted

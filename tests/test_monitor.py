@@ -181,6 +181,20 @@ def test_a_day_is_not_judged_before_its_grace_is_over(site: Site) -> None:
     assert [one["start"][:10] for one in later.windows] == ["2013-01-02"]
 
 
+def test_a_moment_that_is_still_to_come_is_told(site: Site) -> None:
+    site.log(*(rows(day) for day in range(3)))
+    with pytest.raises(NothingToDo, match="no finished day") as caught:
+        monitor.judge(site.project, "delay", until=moment(3), now=moment(1))
+    assert "2013-01-04 00:00 is later than the clock, 2013-01-02 00:00 UTC: " in caught.value.why
+    late = monitor.judge(site.project, "delay", until=moment(3), now=moment(2) + timedelta(minutes=5))
+    assert len(late.windows) == 1  # the grace of the second day is not over
+    assert late.notes[0].startswith("2013-01-04 00:00 is later than the clock, 2013-01-03 00:05 UTC: ")
+    assert late.notes[0].endswith("middlewatch monitor judges every day that is over")
+    again = monitor.judge(site.project, "delay", until=moment(3), now=moment(2) + timedelta(minutes=5))
+    assert (again.windows, again.notes[0]) == ([], late.notes[0])
+    assert not [note for note in site.judge(until=3).notes if "clock" in note]
+
+
 def test_training_days_are_history_from_the_first_day_on(site: Site) -> None:
     site.history(range(90))
     site.log(*(rows(day).with_columns(pl.lit("v1").alias("mw.version")) for day in range(90, 92)))

@@ -86,6 +86,32 @@ def test_rows_that_are_alike_are_counted_over_all_hours_and_rows(windows: Window
     assert beside["same"][0] == pytest.approx((counts * (counts - 1)).sum() / (2040 * 2039))
 
 
+def test_what_is_asked_of_the_newest_days_does_not_list_the_others(
+    windows: Windows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = [DAY + timedelta(days=at) for at in range(6)]
+    for day in days:
+        put(windows, rows(MIDNIGHT, 2), day=day)
+        windows.put_judgement(day, {"alarm": False})
+    seen: set[str] = set()
+    listed = windows.store.list
+
+    def spied(prefix: str, *, after: str | None = None) -> list[str]:
+        found = list(listed(prefix, after=after))
+        seen.update(found)
+        return found
+
+    monkeypatch.setattr(windows.store, "list", spied)
+    assert windows.since(2) == days[-2]
+    assert windows.since(100) == days[0]
+    assert [one["day"] for one in windows.summaries(since=windows.since(2))] == [str(day) for day in days[-2:]]
+    assert list(windows.judgements(since=days[-2])) == days[-2:]
+    assert [one.day for one in windows.read(days[-1:])] == days[-1:]
+    assert list(windows.blocks(days[-2:])) == days[-2:]
+    assert {key.split("/")[2] for key in seen} == {str(day) for day in days[-2:]}
+    assert Windows(windows.store, "another").since(5) is None
+
+
 def test_a_summary_tells_without_profiles(windows: Windows) -> None:
     frame = rows(MIDNIGHT, 24)
     put(windows, frame)

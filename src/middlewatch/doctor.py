@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Outcome = Literal["ok", "warn", "fail"]
 LEAST_FREE = 1 << 30
 RECENT = timedelta(days=1)
+# Days looked at for the newest that was logged: a window may be in the middle of being written.
+NEWEST = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +215,9 @@ def _model(project: Project, name: str, now: datetime) -> list[Check]:
         if SERVER in one.columns:
             fix = f"middlewatch why {one.n}"
             checks.append(Check(name=f"{name}: servers", outcome="fail", detail=one.title, fix=fix))
-    newest = next((one for one in reversed(project.windows(name).summaries()) if one["source"] == "log"), None)
+    windows = project.windows(name)
+    days = windows.summaries(since=windows.since(NEWEST))
+    newest = next((one for one in reversed(days) if one["source"] == "log"), None)
     detail = f"newest judged day {newest['day']}, written {newest['written']}" if newest else "nothing judged yet"
     checks.append(
         Check(name=f"{name}: monitor", outcome="ok" if newest else "warn", detail=f"{detail} (now {iso(now)})",

@@ -159,6 +159,12 @@ class Incidents:
         found: dict[int, list[str]] = {}
         for key in self.store.list(self.prefix):
             found.setdefault(int(key.removeprefix(self.prefix).split("/", 1)[0]), []).append(key)
+        fresh = [key for keys in found.values() for key in keys if key not in self._events]
+        read = dict(zip(fresh, self.store.get_many(fresh), strict=True))
+        for keys in found.values():
+            for number, key in enumerate(keys, start=1):
+                if key in read:
+                    self._events[key] = _event(number, read[key])
         return [self._fold(n, keys) for n, keys in sorted(found.items())]
 
     def active(self) -> list[Incident]:
@@ -175,10 +181,13 @@ class Incidents:
     def _event(self, number: int, key: str) -> Event:
         event = self._events.get(key)
         if event is None:
-            plain = msgspec.json.decode(self.store.get(key), type=dict[str, Any])
-            event = Event(n=number, kind=plain["kind"], at=plain["at"], actor=plain["actor"], facts=plain["facts"])
-            self._events[key] = event
+            event = self._events[key] = _event(number, self.store.get(key))
         return event
+
+
+def _event(number: int, data: bytes) -> Event:
+    plain = msgspec.json.decode(data, type=dict[str, Any])
+    return Event(n=number, kind=plain["kind"], at=plain["at"], actor=plain["actor"], facts=plain["facts"])
 
 
 # What an `open` or an `update` may say; the rest of Incident follows from the kinds of its events.

@@ -419,7 +419,9 @@ def scan(
     waiting = live(folder, stream) if folder is None or isinstance(folder, Path) else folder
     filed = files(store, model, since=since, until=until, by=by, stream=stream)
     # A live segment of which a file exists was converted a moment ago, or its removal was cut short.
-    known = {one.ident for one in files(store, model, stream=stream)} if waiting else set[str]()
+    oldest = _oldest(waiting)
+    lately = files(store, model, since=oldest, by="received", stream=stream) if waiting else []
+    known = {one.ident for one in lately}
     bound = pl.col(f"mw.{by}")
     parts = [file_rows(store, one) for one in filed]
     parts += [frame.lazy() for ident, frame in waiting if ident not in known]
@@ -438,6 +440,12 @@ def scan(
         present = set(frame.collect_schema().names())
         frame = frame.select([name for name in columns if name in present])
     return frame
+
+
+def _oldest(waiting: Sequence[Live]) -> datetime | None:
+    """When the oldest of these rows was received: its file lies under that day."""
+    found = [oldest for _, frame in waiting if isinstance(oldest := frame["mw.received"].min(), datetime)]
+    return min(found, default=None)
 
 
 def read(

@@ -32,6 +32,8 @@ WORDS: Mapping[State, str] = {
 SILENT_WINDOWS = 3
 # Windows that say what is usual.
 USUAL_WINDOWS = 28
+# The newest days that are read: 28 weeks, the reference of outcomes that come late, or of weekly windows.
+TOLD_DAYS = 7 * USUAL_WINDOWS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,17 +92,19 @@ class Status:
         }
 
 
-def status(project: Project, name: str, *, now: datetime | None = None, clock: datetime) -> Status:
+def status(project: Project, name: str, *, now: datetime | None = None, clock: datetime, spanned: int = 0) -> Status:
     """The state of a model at `now`: the moment given, else the newest event for replayed history, else the clock.
 
     failing: a page-worthy incident is open. look: any other is open, or the monitor is late. no_data: nothing logged,
-    or silent for three windows. learning: too little history for an alarm line. healthy: none of these.
+    or silent for three windows. learning: too little history for an alarm line. healthy: none of these. `days` are
+    the newest `spanned` of the store, and at least those that say what is usual.
     """
     zone = project.zone
     journal = project.journal(name)
     released = journal.state()
     live = released.live.get("live")
-    days = project.windows(name).summaries()
+    windows = project.windows(name)
+    days = windows.summaries(since=windows.since(max(spanned, TOLD_DAYS)))
     moment = now or _newest(days, clock, zone)
     known = project.incidents(name).all()
     incidents = [one for one in known if one.active]

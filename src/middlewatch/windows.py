@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any, Literal
@@ -48,6 +48,8 @@ _ANY_REVISION = re.compile(r"r(\d{4,})\.(?:json|day|hours)")
 _JUDGED = re.compile(r"judged-(\d{4,})\.json")
 _SCORES = re.compile(r"scores-v(\d+)-(\d{4,})\.bin")
 _QUALITY = re.compile(r"quality-(\d{4,})\.json")
+# The plain facts of a day, by how their names begin.
+_FACTS = {"r": _REVISION, "judged-": _JUDGED, "quality-": _QUALITY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,24 +286,33 @@ class Windows:
         """Every day that has a window, in order."""
         return sorted(self._index())
 
+    def since(self, count: int) -> date | None:
+        """The first of the newest `count` days that have a window: what to read on from, however old the store is."""
+        names = self.store.folders(self.prefix)[-count:]
+        return date.fromisoformat(names[0]) if names else None
+
     def day(self, day: date) -> WindowDay:
         """The newest revision of a day. Raises NotFound."""
         revision = _last(self._names(day), _REVISION)
         if not revision:
             raise NotFound(f"there is no window for {day.isoformat()}", where=self._folder(day))
-        return self._read(day, revision)
+        return WindowDay(day, revision, self._summary(day, revision), self)
 
     def read(self, days: Iterable[date] | None = None) -> list[WindowDay]:
         """The newest revisions of `days` (all where None) that exist, in order, with one listing."""
-        index = self._index()
-        wanted = sorted(index if days is None else set(days) & set(index))
-        return [self._read(day, index[day]) for day in wanted]
+        asked = None if days is None else set(days)
+        index = self._index(asked)
+        wanted = sorted(index if asked is None else asked & set(index))
+        keys = [f"{self._folder(day)}r{index[day]:04d}.json" for day in wanted]
+        found = zip(wanted, keys, self.store.get_many(keys), strict=True)
+        return [WindowDay(day, index[day], _decoded(key, data), self) for day, key, data in found]
 
     def blocks(self, days: Iterable[date]) -> dict[date, dict[int, list[dict[str, Any]]]]:
         """What blocks of rows reached on `days`, by hour: empty for those past retention or stored without."""
-        index = self._index()
+        asked = set(days)
+        index = self._index(asked)
         found = {}
-        for day in sorted(set(days) & set(index)):
+        for day in sorted(asked & set(index)):
             kept = self._hours(day, index[day]).get("blocks", {})
             found[day] = {int(hour): held for hour, held in kept.items()}
         return found
@@ -310,14 +321,20 @@ class Windows:
         """Plain summaries of the days in [since, until], oldest first, each with its last judgement as
         `judged` and what its outcomes say as `quality` (None where there is none yet). JSON only.
         """
-        out = []
-        for day, names in sorted(self._listing(since, until).items()):
-            revision = _last(names, _REVISION)
-            if revision:
-                judged = self._judgement(day, _last(names, _JUDGED))
-                quality = self._quality(day, _last(names, _QUALITY))
-                out.append({**self._summary(day, revision), "judged": judged, "quality": quality})
-        return out
+        wanted: list[tuple[int, str, str]] = []
+        for at, (day, names) in enumerate(sorted(self._listing(since, until).items())):
+            numbers = {of: _last(names, pattern) for of, pattern in _FACTS.items()}
+            if numbers["r"]:
+                folder = self._folder(day)
+                wanted += [(at, of, f"{folder}{of}{number:04d}.json") for of, number in numbers.items() if number]
+        # Together: from a bucket one by one would take the time of as many answers.
+        found: dict[int, dict[str, Any]] = {}
+        for (at, of, key), data in zip(wanted, self.store.get_many([key for *_, key in wanted]), strict=True):
+            found.setdefault(at, {})[of] = _decoded(key, data)
+        return [
+            {**held["r"], "judged": held.get("judged-"), "quality": held.get("quality-")}
+            for _, held in sorted(found.items())
+        ]
 
     def judgement(self, day: date) -> dict[str, Any] | None:
         """The last judgement of the window that starts on `day`, or None."""
@@ -326,10 +343,10 @@ class Windows:
     def judgements(self, *, since: date | None = None, until: date | None = None) -> dict[date, dict[str, Any]]:
         """Last judgements by the window's start, oldest first: its first day, or its clock hour as a datetime."""
         found: dict[date, dict[str, Any]] = {}
-        for day, names in sorted(self._listing(since, until).items()):
-            judged = self._judgement(day, _last(names, _JUDGED))
-            if judged is None:
-                continue
+        newest = {day: _last(names, _JUDGED) for day, names in sorted(self._listing(since, until).items())}
+        keys = {day: f"{self._folder(day)}judged-{number:04d}.json" for day, number in newest.items() if number}
+        for (day, key), data in zip(keys.items(), self.store.get_many(list(keys.values())), strict=True):
+            judged = _decoded(key, data)
             hours = judged.get("hours")
             if hours is None:
                 found[day] = judged
@@ -366,18 +383,21 @@ class Windows:
 
     def _listing(self, since: date | None, until: date | None) -> dict[date, list[str]]:
         found: dict[date, list[str]] = {}
-        for key in self.store.list(self.prefix):
+        # The names of a day's objects come after its own: of days before `since` nothing is listed.
+        after = f"{self.prefix}{since.isoformat()}" if since is not None else None
+        for key in self.store.list(self.prefix, after=after):
             day = _day_of(key, self.prefix)
-            if (since is None or day >= since) and (until is None or day <= until):
+            if until is None or day <= until:
                 found.setdefault(day, []).append(key.rsplit("/", 1)[1])
         return found
 
-    def _index(self) -> dict[date, int]:
-        newest = {day: _last(names, _REVISION) for day, names in self._listing(None, None).items()}
+    def _index(self, asked: Set[date] | None = None) -> dict[date, int]:
+        """The newest revision of each day; of those from the first to the last that is `asked` for."""
+        if asked is not None and not asked:
+            return {}
+        since, until = (min(asked), max(asked)) if asked else (None, None)
+        newest = {day: _last(names, _REVISION) for day, names in self._listing(since, until).items()}
         return {day: revision for day, revision in newest.items() if revision}
-
-    def _read(self, day: date, revision: int) -> WindowDay:
-        return WindowDay(day, revision, self._summary(day, revision), self)
 
     def _whole(self, day: date, revision: int) -> bytes:
         return self.store.get(f"{self._folder(day)}r{revision:04d}.day")
@@ -388,19 +408,8 @@ class Windows:
     def _judgement(self, day: date, number: int) -> dict[str, Any] | None:
         return self._json(f"{self._folder(day)}judged-{number:04d}.json") if number else None
 
-    def _quality(self, day: date, number: int) -> dict[str, Any] | None:
-        return self._json(f"{self._folder(day)}quality-{number:04d}.json") if number else None
-
     def _json(self, key: str) -> dict[str, Any]:
-        try:
-            return msgspec.json.decode(self.store.get(key), type=dict[str, Any])
-        except msgspec.MsgspecError as error:
-            raise StoreError(
-                "a stored window cannot be read",
-                where=key,
-                why=str(error),
-                fix="middlewatch monitor --rebuild",
-            ) from error
+        return _decoded(key, self.store.get(key))
 
     def _hours(self, day: date, revision: int) -> dict[str, Any]:
         data = self.store.find(f"{self._folder(day)}r{revision:04d}.hours")
@@ -524,6 +533,15 @@ def describe(profile: Profile) -> dict[str, Any]:
             "deciles": [float(score.quantile(q)) for q in DECILES],
         }
     return facts
+
+
+def _decoded(key: str, data: bytes) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(data, type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        raise StoreError(
+            "a stored window cannot be read", where=key, why=str(error), fix="middlewatch monitor --rebuild"
+        ) from error
 
 
 def _unpacked(data: bytes) -> tuple[bytes, dict[str, dict[str, Any]]]:

@@ -41,6 +41,8 @@ STORM = 5
 STORM_SPAN = timedelta(minutes=10)
 # Closed incidents that may still say that a new one is the same trouble again.
 LAST_CLOSED = 20
+# Days looked at for the last judgement.
+NEWEST = 30
 # Diagnoses before a message: seconds each, and in a storm the message only lists.
 DIAGNOSED = 3
 
@@ -295,7 +297,9 @@ def _learning(project: Project, outbox: Outbox, claims: Claims, began: Began, na
     """Once that a new model learns, once that it has learnt."""
     if claims.covered(f"{name}/learnt", now=now) or not _routes(project):
         return []
-    judged = next((one for _, one in reversed(list(project.windows(name).judgements().items()))), None)
+    windows = project.windows(name)
+    known = windows.judgements(since=windows.since(NEWEST))
+    judged = next((one for _, one in reversed(list(known.items()))), None)
     if judged is None or judged.get("state") == "excluded":
         return []
     learnt = judged.get("state") != "learning"

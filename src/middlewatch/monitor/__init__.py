@@ -66,9 +66,11 @@ def judge(
     moment = until if until is not None else now
     built = build(project, name, until=moment, now=now, rebuild=rebuild)
     units = units_of(project, windows, moment)
+    ahead = _ahead(project, moment, now)
     if not any(one.logged for one in units):
         raise NothingToDo(
             f"no finished {project.config.monitor.window} of {name} has logged requests yet",
+            why="; ".join(ahead),
             fix="middlewatch status shows what is there",
         )
     judged = {} if rebuild else windows.judgements()
@@ -77,7 +79,7 @@ def judge(
     if not pending:
         known = update(project, name, until=moment, now=now, budget=budget)
         touched = [incidents.get(n) for n in known.incidents]
-        notes = [*built.notes, *notes_of(project, units)]
+        notes = [*ahead, *built.notes, *notes_of(project, units)]
         return Judged(windows=[], incidents=touched, built=len(built.days), notes=notes, quality=known.windows)
     run = Run(project, name, units, pending, now=now, anew=rebuild)
     run.judge()
@@ -90,6 +92,18 @@ def judge(
         windows=run.done,
         incidents=[incidents.get(n) for n in sorted(run.touched | set(known.incidents))],
         built=len(built.days),
-        notes=[*built.notes, *notes_of(project, units), *run.past.replayers.notes],
+        notes=[*ahead, *built.notes, *notes_of(project, units), *run.past.replayers.notes],
         quality=known.windows,
     )
+
+
+def _ahead(project: Project, until: datetime, now: datetime) -> list[str]:
+    """A moment that is still to come judges nothing more than now does: said, as who types it waits for something."""
+    if until <= now:
+        return []
+    window, zone = project.config.monitor.window, project.zone
+    late, clock = (f"{one.astimezone(zone):%Y-%m-%d %H:%M}" for one in (until, now))
+    return [
+        f"{late} is later than the clock, {clock} {project.config.monitor.zone}: what has not ended, with its grace "
+        f"for late rows, is not judged; middlewatch monitor judges every {window} that is over"
+    ]

@@ -18,6 +18,8 @@ __all__ = ["Facts"]
 
 LOOK = 10.0
 """Seconds between looks at whether the monitor ran or an incident changed: some listings."""
+NEWEST = 20
+"""Incidents whose events are looked for at each look; all of them once, at the first."""
 ANYWAY = 120.0
 """A child takes 0.3 s of a core; what changes by the clock alone can wait so long."""
 
@@ -33,6 +35,7 @@ class Facts:
         self._next = 0.0
         self._anyway = 0.0
         self._seen: list[str] = []
+        self._since: dict[str, str | None] = {}
 
     def tick(self) -> None:
         """Take what the last child said; start the next where there is something to say."""
@@ -74,13 +77,21 @@ class Facts:
             with suppress(ValueError):
                 self._metrics.replace(FACTS, json.loads(answer.read()))
 
+    def _incidents(self, name: str) -> list[str]:
+        """The events of a model's newest incidents: what becomes of older ones can wait for `ANYWAY`."""
+        prefix = f"{name}/incidents/"
+        found = list(self._project.store.list(prefix, after=self._since.get(name)))
+        numbers = sorted({key.removeprefix(prefix).partition("/")[0] for key in found}, key=int)
+        self._since[name] = f"{prefix}{numbers[-NEWEST:][0]}" if numbers else None
+        return found
+
     def _due(self) -> bool:
         if time.monotonic() >= self._anyway:
             return True
         try:
             store, models = self._project.store, self._project.config.models
             seen = [key for name in models for key in store.list(f"{name}/monitor/")]
-            seen += [str(len(store.list(f"{name}/incidents/"))) for name in models]
+            seen += [key for name in models for key in self._incidents(name)]
         except MiddlewatchError:
             return False  # the store is out of reach: middlewatch_store_reachable says so
         fresh = seen != self._seen

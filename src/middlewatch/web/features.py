@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     from ..profiles import ColumnProfile, Profile
 
 THEN_DAYS = 28
+# Older days are no longer offered: the page lists each by its date.
+SHOWN_DAYS = 400
 
 
 def facts(project: Project, request: Request) -> dict[str, Any]:
     """The newest logged day (or `?day=`) against up to 28 days before it that no open incident touches."""
     name = project.model(request.query.get("model"))
     windows = project.windows(name)
-    summaries = windows.summaries()
+    summaries = windows.summaries(since=windows.since(SHOWN_DAYS))
     logged = [one for one in summaries if one["source"] == "log"] or summaries
     wanted = request.query.get("day")
     chosen = next((one for one in reversed(logged) if wanted in (None, "", one["day"])), None)

@@ -32,9 +32,10 @@ def facts(project: Project, request: Request, now: datetime) -> dict[str, Any]:
     if "model" not in request.query and len(named) != 1:
         return {"models": [_row(project, name, now) for name in named]}
     name = project.model(request.query.get("model"))
-    found = status(project, name, clock=now)
     span = request.query.get("days", DEFAULT_SPAN)
-    shown = _newest(found.days, SPANS.get(span, SPANS[DEFAULT_SPAN]))
+    spanned = SPANS.get(span, SPANS[DEFAULT_SPAN])
+    found = status(project, name, clock=now, spanned=spanned)
+    shown = _newest(found.days, spanned)
     everything = project.incidents(name).all()
     return {
         **found.to_dict(),
