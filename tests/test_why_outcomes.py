@@ -100,3 +100,13 @@ def test_outcomes_that_no_longer_mean_the_same_are_possible(shop: mw.Handle) -> 
     assert (cause.kind, cause.form, cause.confidence) == ("labels", "changed", "possible")
     assert facts(found)["loss_from_concept"] > 3 * abs(facts(found)["loss_from_inputs"])
     assert any("less closely" in one for one in found.told)
+
+
+def test_as_many_outcomes_as_ever_on_the_wrong_rows_are_possible(shop: mw.Handle) -> None:
+    today = orders(FIRST_SERVED + SERVED, 1)
+    safest_first = today["amount"].rank("ordinal").cast(pl.Int64) - 1
+    worst_first = today["bad"].sort(descending=True).gather(safest_first)
+    found = ask(shop, today.with_columns(worst_first.alias("bad")))
+    cause = found.causes[0]
+    assert (cause.kind, cause.form, cause.confidence) == ("labels", "changed", "possible")
+    assert cause.detail.startswith("bad does not follow the scores: log loss ")

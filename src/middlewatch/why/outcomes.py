@@ -63,8 +63,9 @@ def look(project: Project, name: str, span: Span, schema: Schema, *, blamed: boo
     if schema.task == "multiclass":
         return Outcomes(late, told, facts)
     parts = [_known(one, schema) for one in (now, *past)]
-    changed = () if blamed or late else _changed(schema, span, parts[0], parts[1:])
-    split = _split(schema, parts[0], parts[1:], span.replayer.version.threshold if span.replayer else 0.5)
+    threshold = span.replayer.version.threshold if span.replayer else 0.5
+    changed = () if blamed or late else _changed(schema, span, parts[0], parts[1:], threshold)
+    split = _split(schema, parts[0], parts[1:], threshold)
     if split:
         told = (*told, split["words"])
         facts = {**facts, **{key: value for key, value in split.items() if key != "words"}}
@@ -172,28 +173,15 @@ def _known(frame: pl.DataFrame, schema: Schema) -> tuple[Floats, Floats]:
 
 
 def _changed(
-    schema: Schema, span: Span, now: tuple[Floats, Floats], past: Sequence[tuple[Floats, Floats]]
+    schema: Schema, span: Span, now: tuple[Floats, Floats], past: Sequence[tuple[Floats, Floats]], threshold: float
 ) -> tuple[Cause, ...]:
     """Outcomes that are further from what the scores lead to expect than on any past day."""
     enough = [one for one in past if one[0].size >= thresholds.MIN_ROWS]
     if len(enough) < thresholds.MIN_PAST or now[0].size < thresholds.MIN_ROWS:
         return ()
-    gaps = np.array([float((outcome - score).mean()) for outcome, score in enough])
-    gap, middle = float((now[0] - now[1]).mean()), float(np.median(gaps))
-    worst = float(np.abs(gaps - middle).max())
-    sure = thresholds.SURE * 2 * float((now[0] - now[1]).std()) / np.sqrt(now[0].size)
-    floor = (
-        thresholds.RATE_FLOOR if schema.task == "binary" else 0.05 * float(np.concatenate([o for o, _ in enough]).std())
-    )
-    if abs(gap - middle) - sure <= thresholds.BEYOND * worst + floor:
+    said, strength = _shifted(schema, now, enough) or _looser(schema, now, enough, threshold) or ("", 0.0)
+    if not said:
         return ()
-    mean, expected = float(now[0].mean()), float(now[1].mean()) + middle
-    said = (
-        f"{schema.target} is {schema.classes[1]} in {100 * mean:.0f} % of the outcomes, "
-        f"the scores expect {100 * expected:.0f} %"
-        if schema.task == "binary"
-        else f"{schema.target} is {mean:.4g} on average, the scores expect {expected:.4g}"
-    )
     return (
         Cause(
             kind="labels",
@@ -206,10 +194,73 @@ def _changed(
             from_start=True,
             effect=Effect(int(now[0].size)),
             fix=f"ask whether {schema.target} still means the same; if the world changed,  middlewatch retrain",
-            strength=abs(gap - middle) / max(worst, 1e-12),
+            strength=strength,
             proof=f"beyond all {len(enough)} past days with outcomes, and the inputs are as always",
         ),
     )
+
+
+def _shifted(
+    schema: Schema, now: tuple[Floats, Floats], past: Sequence[tuple[Floats, Floats]]
+) -> tuple[str, float] | None:
+    """More or fewer of the outcomes than the scores expect, in words, and how far beyond the worst past day."""
+    gaps = np.array([float((outcome - score).mean()) for outcome, score in past])
+    gap, middle = float((now[0] - now[1]).mean()), float(np.median(gaps))
+    worst = float(np.abs(gaps - middle).max())
+    sure = thresholds.SURE * 2 * float((now[0] - now[1]).std()) / np.sqrt(now[0].size)
+    floor = (
+        thresholds.RATE_FLOOR if schema.task == "binary" else 0.05 * float(np.concatenate([o for o, _ in past]).std())
+    )
+    if abs(gap - middle) - sure <= thresholds.BEYOND * worst + floor:
+        return None
+    mean, expected = float(now[0].mean()), float(now[1].mean()) + middle
+    said = (
+        f"{schema.target} is {schema.classes[1]} in {100 * mean:.0f} % of the outcomes, "
+        f"the scores expect {100 * expected:.0f} %"
+        if schema.task == "binary"
+        else f"{schema.target} is {mean:.4g} on average, the scores expect {expected:.4g}"
+    )
+    return said, abs(gap - middle) / max(worst, 1e-12)
+
+
+def _looser(
+    schema: Schema, now: tuple[Floats, Floats], past: Sequence[tuple[Floats, Floats]], threshold: float
+) -> tuple[str, float] | None:
+    """As many of each outcome as ever, but not those that the scores say: outcomes turned round, or joined to other
+    rows. The loss of such scores grew more than on any past day."""
+    losses = _Losses(schema, past, threshold)
+    measured, expected, error = losses.of(now)
+    days = [losses.of(one) for one in past]
+    worst = max(0.0, *(a - b for a, b, _ in days))
+    grown = measured - expected
+    if grown - 2 * thresholds.SURE * error <= thresholds.BEYOND * worst + thresholds.EFFECT_SD * losses.spread:
+        return None
+    name = NAMES[LEADING[schema.task]]
+    said = f"{schema.target} does not follow the scores: {name} {measured:.3g}, {expected:.3g} with such scores before"
+    return said, grown / max(worst, 1e-12)
+
+
+class _Losses:
+    """Usual losses by the place of a score among past ones (PLACES equal parts)."""
+
+    def __init__(self, schema: Schema, past: Sequence[tuple[Floats, Floats]], threshold: float) -> None:
+        self._task, self._threshold = schema.task, threshold
+        outcomes, scores = (np.concatenate(one) for one in zip(*past, strict=True))
+        usual = self._loss((outcomes, scores))
+        self._edges = np.unique(np.quantile(scores, np.linspace(0, 1, PLACES + 1)[1:-1]))
+        place = np.searchsorted(self._edges, scores)
+        every = range(len(self._edges) + 1)
+        self._means = np.array([usual[place == k].mean() if (place == k).any() else usual.mean() for k in every])
+        self.usual, self.spread = float(usual.mean()), float(usual.std())
+
+    def _loss(self, rows: tuple[Floats, Floats]) -> Floats:
+        return np.asarray(of_rows(self._task, rows[0], rows[1], self._threshold)[LEADING[self._task]])
+
+    def of(self, rows: tuple[Floats, Floats]) -> tuple[float, float, float]:
+        """Mean loss, what rows of such scores had before, and the standard error of the mean."""
+        loss = self._loss(rows)
+        expected = float(self._means[np.searchsorted(self._edges, rows[1])].mean())
+        return float(loss.mean()), expected, float(loss.std() / np.sqrt(loss.size))
 
 
 def _split(
@@ -217,18 +268,11 @@ def _split(
 ) -> dict[str, Any] | None:
     """The change of the mean loss in two: rows that land where the model was always worse (inputs), and outcomes that
     no longer follow the scores (concept). After Cai, Namkoong and Yadlowsky 2023, by score instead of by input."""
-    pooled = [np.concatenate(one) for one in zip(*past, strict=True)] if past else []
-    if now[0].size < thresholds.MIN_ROWS or not pooled or pooled[0].size < 10 * thresholds.MIN_ROWS:
+    if now[0].size < thresholds.MIN_ROWS or sum(one[0].size for one in past) < 10 * thresholds.MIN_ROWS:
         return None
-    channel = LEADING[schema.task]
-    loss = of_rows(schema.task, now[0], now[1], threshold)[channel]
-    usual = of_rows(schema.task, pooled[0], pooled[1], threshold)[channel]
-    edges = np.unique(np.quantile(pooled[1], np.linspace(0, 1, PLACES + 1)[1:-1]))
-    place, mine = np.searchsorted(edges, pooled[1]), np.searchsorted(edges, now[1])
-    means = np.array([usual[place == k].mean() if (place == k).any() else usual.mean() for k in range(len(edges) + 1)])
-    was, measured, expected = float(usual.mean()), float(loss.mean()), float(means[mine].mean())
-    error = float(loss.std() / np.sqrt(loss.size))
-    moved = f"{NAMES[channel]} {was:.3g} -> {measured:.3g} on {loss.size:,} outcomes"
+    losses = _Losses(schema, past, threshold)
+    was, (measured, expected, error) = losses.usual, losses.of(now)
+    moved = f"{NAMES[LEADING[schema.task]]} {was:.3g} -> {measured:.3g} on {now[0].size:,} outcomes"
     more = "less" if measured > expected else "more"
     parts = (
         f"{expected - was:+.3g} from rows that are {'harder' if expected > was else 'easier'} for the model, "
