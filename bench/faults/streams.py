@@ -10,7 +10,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -149,14 +149,17 @@ def flights(_: Path) -> Stream:
 
 
 def year(_: Path) -> Stream:
-    """The whole year of departures; until May the model knows some of the rows."""
-    return _departures("year", datetime(2013, 1, 1, tzinfo=UTC))
+    """The whole year of departures, but for the last 30 hours, of which the data has no weather; until May the model
+    knows some of the rows."""
+    whole = _departures("year", datetime(2013, 1, 1, tzinfo=UTC))
+    last = datetime(2013, 12, 30, 18, tzinfo=UTC)
+    return replace(whole, rows=whole.rows.filter(pl.col("mw.time") < last))
 
 
 LEARNT = datetime(2013, 6, 1, tzinfo=UTC)
-_DAYS = ("1-21", "2-18", "5-27", "7-4", "9-2", "10-14", "11-11", "11-28", "11-29", "12-24", "12-25", "12-31")
+_DAYS = ("1-21", "2-18", "5-27", "7-4", "9-2", "10-14", "11-11", "11-28", "11-29", "12-24", "12-25")
 HOLIDAYS = tuple(date(2013, *(int(part) for part in day.split("-"))) for day in _DAYS)
-"""The public holidays of `year`, the days around Thanksgiving and Christmas on which people fly, and New Year's Eve."""
+"""The public holidays of `year` and the days around Thanksgiving and Christmas on which people fly."""
 
 
 def _departures(name: str, since: datetime) -> Stream:

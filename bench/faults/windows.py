@@ -97,11 +97,15 @@ def thinned(rows: pl.DataFrame) -> pl.DataFrame:
     return rows[[int(k * step) for k in range(LOOKED_AT)]]
 
 
+def earliest(stream: Stream) -> int:
+    """The first row with enough days before it."""
+    times = stream.rows["mw.time"]
+    return int(times.search_sorted(times[0] + timedelta(days=DAYS + 1)))
+
+
 def begins(stream: Stream, size: int, rng: np.random.Generator) -> int:
     """A random row with enough before and after it."""
-    times = stream.rows["mw.time"]
-    first = int(times.search_sorted(times[0] + timedelta(days=DAYS + 1)))
-    return int(rng.integers(first, stream.rows.height - size - 1))
+    return int(rng.integers(earliest(stream), stream.rows.height - size - 1))
 
 
 def scored(stream: Stream, play: Play, now: pl.DataFrame, start: int, rng: np.random.Generator) -> pl.DataFrame:
@@ -143,6 +147,8 @@ def cases(
     for number, jobs in sorted(spots.items()):
         onset = list(ONSETS)[number % len(ONSETS)]
         good = int(ONSETS[onset] * rows)
+        if earliest(stream) + rows + good + 1 >= stream.rows.height:  # a short stream has no room for good rows
+            onset, good = "start", 0
         start = begins(stream, rows + good, np.random.default_rng([seed, rows, number]))
         now, history = stream.rows[start : start + rows + good], past_of(stream, start, rows + good)
         for idea, strength in jobs:
@@ -258,9 +264,7 @@ def clean(stream: Stream, rows: int, count: int, seed: int) -> Iterator[Outcome]
 
 def year(stream: Stream, rows: int, count: int, holidays: Sequence[date]) -> Iterator[Outcome]:
     """`count` windows evenly over the whole stream, as near as may be end to end; those with a holiday say which."""
-    times = stream.rows["mw.time"]
-    first = int(times.search_sorted(times[0] + timedelta(days=DAYS + 1)))
-    for start in np.linspace(first, stream.rows.height - rows - 1, count).astype(int).tolist():
+    for start in np.linspace(earliest(stream), stream.rows.height - rows - 1, count).astype(int).tolist():
         outcome = _untouched(stream, start, rows)
         days = set(stream.rows["mw.time"][start : start + rows].dt.date().unique())
         outcome.onset = "holiday" if days & set(holidays) else "workday"
