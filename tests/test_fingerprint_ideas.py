@@ -292,3 +292,18 @@ def test_hours_on_the_wall_may_move_with_the_clocks_and_no_further(zone: str, la
         assert not [one for one in found(0, later).causes if one.kind == "time"]
     cause = found(2).causes[0]
     assert (cause.kind, cause.form, cause.columns) == ("time", "zone", ("hour",))
+
+
+def rainfall(number: int, share: float, step: float) -> pl.DataFrame:
+    """A column that is nearly always zero, and a score of it."""
+    rng = np.random.default_rng([23, number])
+    rain = np.where(rng.random(ROWS) < share, np.round(rng.exponential(2.0, ROWS) / step) * step, 0.0)
+    times = [START + timedelta(days=number, minutes=k) for k in range(ROWS)]
+    return pl.DataFrame({"mw.time": times, "rain": rain, "mw.score": rain})
+
+
+@pytest.mark.parametrize("step", [0.1, 0.013])
+def test_a_wet_day_in_a_dry_column_is_looked_at_though_the_usual_is_one_value(step: float) -> None:
+    history = History([rainfall(number, 0.02, 0.1) for number in range(28)], {"rain": "number"})
+    found = search(Case(rainfall(28, 0.3, step), history, lambda rows: rows["rain"].to_numpy()))
+    assert "scale" not in {one.kind for one in found.causes}

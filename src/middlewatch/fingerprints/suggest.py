@@ -169,7 +169,7 @@ def _refined(past: NumberPast, came: Floats, slope: float, offset: float) -> tup
     """A map back, `slope * x + offset`, drawn onto the lattice: fit to the nearest old values, and again; onto a
     grid, which is near everywhere, by the round factors around it."""
     lattice = past.lattice
-    if lattice is None:
+    if lattice is None or slope <= 0:  # a column that is nearly always one value gives no line
         return slope, offset
     if offset == 0:
         near = _round_factor(lattice, came, slope)
@@ -180,7 +180,7 @@ def _refined(past: NumberPast, came: Floats, slope: float, offset: float) -> tup
     values, counts = np.unique(came, return_counts=True)
     keep = np.argsort(-counts, kind="stable")[:200]
     values, weights = values[keep], np.sqrt(counts[keep].astype(float))
-    if len(values) < 5 or slope == 0:
+    if len(values) < 5:
         return slope, offset
     a, b = slope, offset
     for _ in range(25):
