@@ -15,7 +15,7 @@ import middlewatch.fingerprints.thresholds as limits
 
 from .candidate import Candidate, put_draws
 from .case import NUMBERS, WORDS, Case
-from .categories import mixed
+from .company import mixed
 from .history import CategoryPast, Mask
 from .places import Place
 
@@ -74,3 +74,15 @@ def lost(case: Case, column: str, gone: str) -> bool:
     keep = (pl.col(column).cast(pl.String) != gone).fill_null(True)
     beside = case.with_now(case.now.filter(keep)).without_past(keep)
     return all(beside.shape(one) <= limits.INSIDE for one in moved)
+
+
+def still_there(case: Case, column: str, gone: str) -> str:
+    """In words, where another column is as always although it would not be without the rows of this value; else ""."""
+    keep = (pl.col(column).cast(pl.String) != gone).fill_null(True)
+    beside = case.with_now(case.now.filter(keep)).without_past(keep)
+    if beside.rows < limits.MIN_ROWS or len(beside.history.windows) < limits.MIN_PAST:
+        return ""
+    for one in case.columns(NUMBERS | WORDS):
+        if one != column and case.shape(one) <= limits.INSIDE and beside.shape(one) > limits.BEYOND:
+            return f'rows of "{gone}" come under other names, as {one} is as always'
+    return ""

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import partial
-from itertools import combinations
 
 import numpy as np
 
 import middlewatch.fingerprints.thresholds as limits
 
+from .assign import assign
 from .candidate import Candidate, percent, put_draws, put_words, rate_holds
-from .case import NUMBERS, WORDS, Case, History
-from .history import CategoryPast, Floats, Ints, Mask, hellinger
-from .places import Place, locate, locate_hits
+from .case import WORDS, Case
+from .company import resemblance
+from .exchange import exchanged
+from .history import CategoryPast, Floats, Mask
+from .places import Place, locate_hits, span
 
 _MOST = 400
+_NONE = -100.0
+"""What it is worth to give a name no old value: less than any that its share allows."""
 
 
 def fingerprints(case: Case) -> Iterator[Candidate]:
@@ -35,7 +38,7 @@ def fingerprints(case: Case) -> Iterator[Candidate]:
         if new.sum() >= limits.RATE_ROWS:
             yield from _unseen(case, column, past, values, new)
         else:
-            yield from _permuted(case, column, past, values)
+            yield from (_cut_off(case, column, past, values) or exchanged(case, column, past, values))
 
 
 def folded(value: str) -> str:
@@ -95,6 +98,57 @@ def _unseen(case: Case, column: str, past: CategoryPast, values: np.ndarray, new
     )
 
 
+def _cut_off(case: Case, column: str, past: CategoryPast, values: np.ndarray) -> list[Candidate]:
+    """All values longer than those that come are gone, and their beginnings, known values too, have their rows."""
+    start = next((at for at in (0, case.rows // 2) if _longest(values[at:]) < _longest(np.array(past.names))), None)
+    if start is None:
+        return []
+    length = _longest(values[start:])
+    gone = [name for name in past.names if len(name) > length]
+    index = [past.names.index(name) for name in gone]
+    if past.shares[:, index].sum(axis=1).min() * (case.rows - start) < limits.LOST_EXPECTED:
+        return []
+    shortened = CategoryPast.of(
+        [[None if one is None else str(one)[:length] for one in window] for window in case.history.raw(column)]
+    )
+    long = np.array([value is not None and len(value) > length for value in values])
+    onset = int(np.flatnonzero(long)[-1]) + 1 if long.any() else 0
+    place = Place(np.arange(case.rows) >= onset, onset, None, 0.0)
+    there = list(values[place.mask])
+    if place.rows < span(case) or shortened.shape(there) > limits.INSIDE * shortened.worst_shape:
+        return []
+    without = CategoryPast.of([[one for one in window if one not in gone] for window in case.history.raw(column)])
+    apart = without.shape(there) / without.worst_shape
+    # The long ones may as well not come at all; but several at once, and no short one, is no chance.
+    several = (past.shares[:, index].mean(axis=0) * place.rows >= limits.RATE_ROWS / 2).sum() >= 3
+    if apart <= limits.INSIDE and not several:
+        return []
+    stubs = sorted({name[:length] for name in gone})
+    affected = place.mask & np.isin(values, stubs)
+    return [
+        Candidate(
+            kind="categories",
+            form="merged",
+            columns=(column,),
+            words=f"is cut off after {length} letter{'s' if length > 1 else ''}"
+            f" ({', '.join(gone[:3])}{', ...' if len(gone) > 3 else ''})",
+            affected=affected,
+            place=place,
+            strength=max(apart, limits.STANDS),
+            undo=put_draws((column,), affected, [*gone, *stubs]),
+            holds=lambda part: bool((part & affected).any()) and not (part & long).any(),
+            crisp=True,
+            fix=f"find out who cuts {column} off after {length}",
+            proof=f"cut off, the past of {column} looks like this",
+            facts={"length": length},
+        )
+    ]
+
+
+def _longest(values: np.ndarray) -> int:
+    return max((len(value) for value in values if value is not None), default=0)
+
+
 def _alone(past: CategoryPast, window: int) -> frozenset[str]:
     only = ((past.counts > 0).sum(axis=0) == 1) & (past.counts[window] > 0)
     return frozenset(past.names[k] for k in np.flatnonzero(only))
@@ -115,6 +169,11 @@ def _mapping(
     covered = float(np.isin(values[affected], list(same)).mean()) if same else 0.0
     if covered >= limits.SLICE:
         return "case_or_space", same, []
+    written = _written(past, fresh)
+    if written and float(np.isin(values[affected], list(written)).mean()) >= limits.SLICE:
+        if all(len(names) == 1 for names in written.values()):
+            return "renamed", {name: names[0] for name, names in written.items()}, []
+        return "merged", {}, [one for names in written.values() for one in names]
     part = values[place.mask]
     counted = past.counted(list(part))
     total = max(int(counted.sum()), 1)
@@ -128,8 +187,8 @@ def _mapping(
     ]
     if not lost:
         return "new", {}, []
-    fit = _resemblance(case, column, past, values, affected, fresh)
-    mapping = _assign(past, fresh, lost, fit, values[place.mask], total)
+    fit = resemblance(case, column, past, values, affected, fresh)
+    mapping = _assigned(past, fresh, lost, fit, values[place.mask], total)
     covered = float(np.isin(values[affected], list(mapping)).mean()) if mapping else 0.0
     if covered < 0.75:
         joined = _shares_add_up(past, lost, float(affected.sum()) / total) and len(fresh) < len(lost)
@@ -138,271 +197,50 @@ def _mapping(
     return ("renamed" if len(fresh) <= 2 and len(past.names) > len(fresh) else "recoded"), mapping, []
 
 
+def _written(past: CategoryPast, fresh: list[str]) -> dict[str, list[str]]:
+    """The old values that each new one may be, written another way: the same number (7 as 7.0, 07), or cut off after
+    so many letters. Such a change is seen in a single row, however few of them changed."""
+    by_number: dict[float, list[str]] = {}
+    for name in past.names:
+        if (number := _number(name)) is not None:
+            by_number.setdefault(number, []).append(name)
+    as_numbers = {name: by_number.get(number, []) for name in fresh if (number := _number(name)) is not None}
+    if any(as_numbers.values()):
+        return {name: old for name, old in as_numbers.items() if old}
+    length = max(len(name) for name in fresh)
+    cut = {name: [old for old in past.names if old[:length] == name != old] for name in fresh}
+    return {name: old for name, old in cut.items() if old}
+
+
+def _number(name: str) -> float | None:
+    try:
+        number = float(name)
+    except ValueError:
+        return None
+    return number if np.isfinite(number) else None
+
+
 def _shares_add_up(past: CategoryPast, lost: list[int], share: float) -> bool:
     together = past.shares[:, lost].sum(axis=1)
     return bool(0.7 * together.min() <= share <= 1.4 * together.max())
 
 
-def _assign(
+def _assigned(
     past: CategoryPast, fresh: list[str], lost: list[int], fit: dict[str, Floats], values: np.ndarray, total: int
 ) -> dict[str, str]:
-    """One new name to one lost value each, greedily by share and by what the other columns say."""
-    pairs = []
-    for name in fresh[: 2 * len(lost) + 5]:
+    """One new name to one lost value each, the most likely of all ways to do so, by share and by what the other
+    columns say; names whose share fits none stay without."""
+    fresh = fresh[: 2 * len(lost) + 5]
+    worth = np.full((len(fresh), len(lost) + len(fresh)), _NONE)
+    worth[:, : len(lost)] = 2 * _NONE
+    for row, name in enumerate(fresh):
         count = int((values == name).sum())
-        for k in lost:
+        for at, k in enumerate(lost):
             usual = past.shares[:, k]
             low, high = usual.min() * total, usual.max() * total
             slack = 3.0 * np.sqrt(max(high, 4.0))
-            if not low / limits.BEYOND - slack <= count <= high * limits.BEYOND + slack:
-                continue
-            frequency = -0.5 * ((count - usual.mean() * total) / (usual.std() * total + np.sqrt(count + 1.0))) ** 2
-            pairs.append((float(frequency + fit[name][k]), name, k))
-    mapping: dict[str, str] = {}
-    taken: set[int] = set()
-    for _, name, k in sorted(pairs, reverse=True):
-        if name not in mapping and k not in taken:
-            mapping[name] = past.names[k]
-            taken.add(k)
-    return mapping
-
-
-def _resemblance(
-    case: Case, column: str, past: CategoryPast, values: np.ndarray, rows: Mask, names: list[str]
-) -> dict[str, Floats]:
-    """For each name: how well its rows fit each past value, by the other columns (capped log likelihood)."""
-    likelihood = _likelihood(case, column, past)[rows]
-    at = values[rows]
-    fits = {}
-    for name in names:
-        mine = likelihood[at == name]
-        summed = mine.sum(axis=0) if len(mine) else np.zeros(len(past.names))
-        fits[name] = np.maximum((summed - summed.max()) * 0.3, -40.0)
-    return fits
-
-
-def _likelihood(case: Case, column: str, past: CategoryPast) -> Floats:
-    """(rows, past values): log P(what stands in the other columns | value), the partners that know most."""
-    likelihood: Floats = case.kept(("likelihood", column), lambda: _company(case, column, past))
-    return likelihood
-
-
-def _company(case: Case, column: str, past: CategoryPast) -> Floats:
-    total = np.zeros((case.rows, len(past.names)))
-    for other, logs in _partners(case, column, past):
-        total += logs[:, case.coded(other)].T
-    return total
-
-
-def _partners(case: Case, column: str, past: CategoryPast) -> list[tuple[str, Floats]]:
-    """The (at most four) columns that tell most about this one, with log P(code | value) / P(code)."""
-    found: list[tuple[str, Floats]] = case.kept(("partners", column), lambda: _find_partners(case, column, past))
-    return found
-
-
-def _find_partners(case: Case, column: str, past: CategoryPast) -> list[tuple[str, Floats]]:
-    scored = []
-    for other in case.kinds:
-        if other == column or other not in case.now.columns or case.kinds[other] in ("text", "time"):
-            continue
-        if (
-            other in case.stand_ins
-            or case.shape(other) > limits.BEYOND
-            or (case.kinds[other] in NUMBERS and case.unusual(other) > limits.BEYOND)
-        ):
-            continue  # it changed itself: its word on what belongs together is worth nothing
-        information, logs = case.history.kept(
-            ("company", column, other), partial(_told_by, case.history, column, past, other)
-        )
-        if information > 0.02:
-            scored.append((information, other, logs))
-    scored.sort(key=lambda one: -one[0])
-    return [(other, logs) for _, other, logs in scored[:4]]
-
-
-def _told_by(history: History, column: str, past: CategoryPast, other: str) -> tuple[float, Floats]:
-    """What another column's codes tell about this one's values: information (nats), log P(code | value) / P(code)."""
-    codes, width = _past_codes(history, column, past), 32
-    usable = codes >= 0
-    cells = codes[usable] * width + history.codes(other)[usable]
-    table = np.bincount(cells, minlength=len(past.names) * width).reshape(-1, width)
-    marginal = (table.sum(axis=0) + 0.5) / (table.sum() + 0.5 * width)
-    given = (table + 8 * marginal) / (table.sum(axis=1, keepdims=True) + 8)
-    logs: Floats = np.log(given / marginal)
-    return float((table / max(table.sum(), 1) * logs).sum()), logs
-
-
-def _past_codes(history: History, column: str, past: CategoryPast) -> Ints:
-    """Index of each past row's value among the names, -1 for null."""
-
-    def made() -> Ints:
-        index = {name: k for k, name in enumerate(past.names)}
-        return np.array([index.get(v, -1) for v in np.concatenate(history.raw(column))], np.int64)
-
-    codes: Ints = history.kept(("names", column), made)
-    return codes
-
-
-def _one_grew(past: CategoryPast, values: np.ndarray) -> bool:
-    """Did one value take rows and leave the others' proportions as they were? Then nothing was exchanged."""
-    if len(past.names) < 3:
-        return False
-    counted = past.counted(list(values))[:-1]
-    grown = int(np.argmax(counted / max(counted.sum(), 1) - past.shares.mean(axis=0)))
-    total = past.counts.sum(axis=0)
-    return hellinger(np.delete(counted, grown), np.delete(total, grown)) <= limits.INSIDE * past.worst_shape
-
-
-def company(case: Case, column: str, value: str, rows: Mask) -> tuple[float, float]:
-    """How well some rows go with a value by what stands beside it, and how well its rows usually do (nats a row)."""
-    past = case.history.words(column)
-    at = past.names.index(value)
-    codes = _past_codes(case.history, column, past) == at
-    usual = sum(
-        float(logs[at, case.history.codes(other)[codes]].mean()) for other, logs in _partners(case, column, past)
-    )
-    return float(_likelihood(case, column, past)[rows, at].mean()) if rows.any() else 0.0, usual
-
-
-def mixed(case: Case, column: str, value: str, gone: str, rows: Mask) -> tuple[float, float, bool]:
-    """How much better some rows of a value go with a mixture of it and one that is gone than with it alone (nats a
-    row), and the least that says so: more than every past window, and nearer to a mixture than to the value. And
-    whether a mixture would be seen: without company both look alike."""
-    past = case.history.words(column)
-    a, b = past.names.index(value), past.names.index(gone)
-    shares = past.shares.mean(axis=0)
-    weight = float(shares[b] / (shares[a] + shares[b]))
-
-    def gain(own: Floats, other: Floats) -> Floats:
-        better: Floats = np.logaddexp(np.log(1 - weight), np.log(weight) + other - own)
-        return better
-
-    codes = _past_codes(case.history, column, past)
-    before = np.isin(codes, (a, b))
-    own, other = np.zeros(before.sum()), np.zeros(before.sum())
-    for partner, logs in _partners(case, column, past):
-        seen = case.history.codes(partner)[before]
-        own, other = own + logs[a, seen], other + logs[b, seen]
-    gains, alone = gain(own, other), codes[before] == a
-    window = case.history.pooled["mw.window"].to_numpy()[before][alone]
-    sums, counts = np.bincount(window, weights=gains[alone]), np.bincount(window)
-    worst = float((sums[counts > 0] / counts[counts > 0]).max())
-    likelihood = _likelihood(case, column, past)[rows]
-    now = float(gain(likelihood[:, a], likelihood[:, b]).mean()) if rows.any() else 0.0
-    middle = 0.5 * float(gains[alone].mean() + gains.mean())
-    return now, max(worst, middle), middle > worst
-
-
-def _worst_company(case: Case, column: str, past: CategoryPast, moved: dict[str, str]) -> float:
-    """The most that the company of past rows ever spoke for this exchange, by window."""
-    index = {name: k for k, name in enumerate(past.names)}
-    here = _past_codes(case.history, column, past)
-    there = np.arange(len(past.names))
-    for came, was in moved.items():
-        there[index[came]] = index[was]
-    rows = np.flatnonzero(np.isin(here, [index[came] for came in moved]))
-    gain = np.zeros(len(rows))
-    for other, logs in _partners(case, column, past):
-        seen = case.history.codes(other)[rows]
-        gain += logs[there[here[rows]], seen] - logs[here[rows], seen]
-    window = case.history.pooled["mw.window"].to_numpy()[rows]
-    sums, counts = np.bincount(window, weights=gain), np.bincount(window)
-    return float((sums[counts > 0] / counts[counts > 0]).max()) if len(rows) else 0.0
-
-
-def _permuted(case: Case, column: str, past: CategoryPast, values: np.ndarray) -> Iterator[Candidate]:
-    """No new name, yet shares and company say that names were exchanged, or that one took over another's rows."""
-    if len(past.names) < 2 or len(past.names) > 60:
-        return
-    known = np.array([v is not None for v in values])
-    groups = [known, known & (np.arange(len(values)) >= len(values) // 2)]
-    groups += [known & mask for (source, _), mask in case.slices.items() if source == "mw.caller"]
-    for rows in groups:
-        frequent = [name for name in _frequent(values[rows]) if (values[rows] == name).sum() >= limits.RATE_ROWS]
-        fit = _resemblance(case, column, past, values, rows, frequent)
-        everything = list(range(len(past.names)))
-        mapping = _assign(past, frequent, everything, fit, values[rows], int(rows.sum()))
-        moved = {came: was for came, was in mapping.items() if came != was}
-        if len(moved) >= 2 and _closed(moved) and len(mapping) >= 0.7 * len(frequent):
-            found = _permutation(case, column, values, _best_told(case, column, past, values, rows, moved))
-            moved = dict(found.facts["mapping"])  # type: ignore[call-overload]
-            if set(moved) <= set(values[found.affected]):  # else a value is gone: lost, not exchanged
-                yield found
-            return
-
-
-def _best_told(
-    case: Case, column: str, past: CategoryPast, values: np.ndarray, rows: Mask, moved: dict[str, str]
-) -> dict[str, str]:
-    """The whole exchange, or that pair of it for which the rows speak more: names are matched one after the other."""
-    names = list(moved)[:6]
-    pairs = [{a: b, b: a} for a, b in combinations(names, 2)] if len(moved) > 2 else []
-    likelihood = _likelihood(case, column, past) + np.log(past.shares.mean(axis=0) + 1e-4)
-    index = {name: k for k, name in enumerate(past.names)}
-
-    def gain(option: dict[str, str]) -> float:
-        told = np.zeros(len(values))
-        for came, was in option.items():
-            mine = rows & (values == came)
-            told[mine] = likelihood[mine, index[was]] - likelihood[mine, index[came]]
-        return float(np.cumsum(np.clip(told, -limits.CLIP, limits.CLIP)[::-1]).max())  # from its best onset on
-
-    return max([moved, *pairs], key=gain)
-
-
-def _closed(moved: dict[str, str]) -> bool:
-    """A permutation among the frequent values: what is taken is also given, but for a rare one."""
-    return len(set(moved) & set(moved.values())) >= 0.8 * len(moved)
-
-
-def _permutation(case: Case, column: str, values: np.ndarray, moved: dict[str, str]) -> Candidate:
-    past = case.history.words(column)
-    index = {name: k for k, name in enumerate(past.names)}
-    rows = np.isin(values, list(moved))
-    likelihood = _likelihood(case, column, past)
-    shares = np.log(past.shares.mean(axis=0) + 1e-4)
-    here = np.array([index.get(v, 0) for v in values])
-    there = np.array([index[moved[v]] if v in moved else k for v, k in zip(values, here, strict=True)])
-    at = np.arange(len(values))
-    evidence = np.where(rows, likelihood[at, there] - likelihood[at, here] + shares[there] - shares[here], 0.0)
-    place = locate(case, evidence, exclude={column}) or Place(rows, int(np.argmax(rows)), None, 0.0)
-    affected = rows & place.mask
-    shown = ", ".join(f'"{came}" means "{was}"' for came, was in list(moved.items())[:3])
-    # Shares alone wander; what stands beside the values in their rows does not.
-    gained = likelihood[at, there] - likelihood[at, here]
-    company = float(gained[affected].mean()) if affected.any() else 0.0
-    each = [affected & (values == came) for came in set(values[affected])]
-    said = [float(gained[rows].mean()) for rows in each if rows.sum() >= limits.RATE_ROWS]
-    least = min(said, default=0.0)
-    # The rows of each name that has enough of them must speak for the exchange: a value written over others' rows
-    # leaves those others as they were, and of many pairs a few rows always fit one better.
-    told = len(said) >= 2 and least > 0 and company >= max(_worst_company(case, column, past, moved), 0.0) + limits.GAIN
-    gain = float(evidence[affected].mean()) if told else 0.0
-    there = values[place.mask]
-    alone = past.shape(list(there)) > limits.STANDS * past.worst_shape and not _one_grew(past, there)
-    if not told and least > -limits.GAIN and alone:
-        # Each share is another's, far beyond what shares ever did: chance does not bring that about.
-        gain = float(evidence[affected].mean())
-
-    def holds(part: Mask) -> bool:
-        return (
-            bool((part & affected).any())
-            and float(np.clip(evidence[part & affected], -limits.CLIP, limits.CLIP).mean()) > 0
-        )
-
-    return Candidate(
-        kind="categories",
-        form="permuted",
-        columns=(column,),
-        words=f"has its values exchanged ({shown}{', ...' if len(moved) > 3 else ''})",
-        affected=affected,
-        place=place,
-        strength=float(np.exp(min(gain, 5.0))),
-        undo=put_words(column, affected, moved),
-        holds=holds,
-        exact=True,
-        crisp=told,
-        fix=f"map back: {shown}",
-        proof=f"mapped back, shares and company of {column} are as always",
-        facts={"mapping": moved},
-    )
+            if low / limits.BEYOND - slack <= count <= high * limits.BEYOND + slack:
+                off = (count - usual.mean() * total) / (usual.std() * total + np.sqrt(count + 1.0))
+                worth[row, at] = float(-0.5 * off**2 + fit[name][k])
+    chosen = assign(worth).tolist()
+    return {name: past.names[lost[at]] for name, at in zip(fresh, chosen, strict=True) if at < len(lost)}

@@ -15,7 +15,7 @@ import middlewatch.fingerprints.thresholds as limits
 from .absorbed import lost
 from .candidate import Candidate, percent, plain, put_draws, rate_holds
 from .case import NUMBERS, WORDS, Case
-from .categories import company, mixed
+from .company import company, mixed
 from .history import CategoryPast, Mask, NumberPast, sustained
 from .places import locate_hits
 
@@ -64,10 +64,14 @@ def _number(case: Case, column: str) -> Iterator[Candidate]:
         place, present, base = found
         if present >= limits.PRESENT and place.rows <= limits.STANDS * past.longest_run:
             continue  # it has stood still as long before
+        crisp = base < 0.2 * present
         if not (filled or sentinel or present >= limits.PRESENT):
             kept_up = sustained(hits[place.mask]) - past.usual_share(value)
-            if kept_up <= limits.STANDS * past.worst_sustained(place.rows) + limits.RATE_FLOOR:
+            burst = past.worst_sustained(place.rows)
+            if kept_up <= limits.STANDS * burst + limits.RATE_FLOOR:
                 continue  # values of this column are known to come in such bursts
+            # Other values can stand in as well, so undoing proves nothing: it must be as far again from any burst.
+            crisp = crisp and kept_up > limits.STANDS**2 * burst + limits.RATE_FLOOR
         affected = hits & place.mask
         shown, share = plain(value), percent(float(affected.mean()))
         signs = (("constant", present >= limits.PRESENT), ("nulls_filled", filled), ("sentinel", sentinel))
@@ -88,7 +92,7 @@ def _number(case: Case, column: str) -> Iterator[Candidate]:
             strength=present / (base + limits.RATE_FLOOR),
             undo=put_draws((column,), affected),
             holds=rate_holds(hits, present, base),
-            crisp=base < 0.2 * present,
+            crisp=crisp,
             fix=f"find out who writes {plain(value)} into {column}"
             + ("; send null" if form in ("sentinel", "nulls_filled") else ""),
             proof=f"{plain(value)} took at most {percent(base)} of as many rows before",

@@ -12,7 +12,7 @@ import polars as pl
 
 import middlewatch.fingerprints.thresholds as limits
 
-from .absorbed import absorbed
+from .absorbed import absorbed, still_there
 from .candidate import Candidate, percent, rate_holds
 from .case import WORDS, Case
 from .fill import written_in
@@ -61,6 +61,7 @@ def _lost(case: Case, column: str) -> Iterator[Candidate]:
         if isinstance(other, Candidate):
             yield other
             continue
+        other = other or still_there(case, column, name)
         yield Candidate(
             kind="rows",
             form="segment_lost",

@@ -61,7 +61,9 @@ def _good(fit: Fit, past: NumberPast, reach: float) -> bool:
         return True
     beyond = fit.outside >= limits.SLICE or fit.apart > limits.BEYOND
     if fit.map.form == "offset":
-        return fit.outside >= limits.SLICE and _added(fit, past)  # else only a warm week
+        # One value out there is a stand-in; values that are not out there are those of a warm week.
+        several = len(np.unique(fit.values[fit.affected])) >= limits.LATTICE_DISTINCT
+        return several and fit.outside >= limits.SLICE and _added(fit, past)
     if not fit.map.named and fit.map.slope < 0:
         return fit.apart > limits.STANDS and not _only_moved(fit, past)
     if fit.map.offset != 0 or fit.map.slope < 0:
