@@ -307,3 +307,19 @@ def test_a_wet_day_in_a_dry_column_is_looked_at_though_the_usual_is_one_value(st
     history = History([rainfall(number, 0.02, 0.1) for number in range(28)], {"rain": "number"})
     found = search(Case(rainfall(28, 0.3, step), history, lambda rows: rows["rain"].to_numpy()))
     assert "scale" not in {one.kind for one in found.causes}
+
+
+def sight(number: int, miles: list[float], shares: list[float]) -> pl.DataFrame:
+    """How far one sees, in miles, and a score of it."""
+    far = np.random.default_rng([29, number]).choice(miles, ROWS, p=shares)
+    times = [START + timedelta(days=number, minutes=k) for k in range(ROWS)]
+    return pl.DataFrame({"mw.time": times, "miles": far, "mw.score": far})
+
+
+def test_fog_after_clear_weeks_is_looked_at_though_all_of_it_is_nearest_to_one_step() -> None:
+    history = History(
+        [sight(k, [7.0, 8.0, 9.0, 10.0], [0.003, 0.01, 0.03, 0.957]) for k in range(28)], {"miles": "number"}
+    )
+    fog = sight(28, [0.25, 0.75, 1.0, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0], [1 / 11] * 11)
+    found = search(Case(fog, history, lambda rows: rows["miles"].to_numpy()))
+    assert "already_scaled" not in {one.form for one in found.causes}

@@ -52,19 +52,6 @@ def diamonds(folder: Path) -> Stream:
     )
 
 
-def employment(folder: Path) -> Stream:
-    """Who has work in Massachusetts: an age and a dozen coded answers of a census; years differ as they did."""
-    table = pl.read_parquet(io.BytesIO(wheel(folder, "nannyml", "nannyml/datasets/data/employment_MA_reference.pq")))
-    words = ("SCHL", "MAR", "RELP", "DIS", "ESP", "CIT", "MIG", "MIL", "ANC", "NATIVITY", "DREM", "SEX", "RAC1P")
-    kinds = {"AGEP": "whole"} | dict.fromkeys(words, "category")
-    table = table.with_columns(pl.col("AGEP").cast(pl.Int64), pl.col(words).cast(pl.String))
-    rows = spread(table, 1100, datetime(2026, 1, 1, tzinfo=UTC))
-    model, add = fit(rows.head(24_000), kinds, "employed")
-    rows = meta(rows.tail(44_000), "at", 8)
-    rows = rows.with_columns(pl.Series("mw.score", model(rows)))
-    return Stream("employment", rows, kinds, model, add, 0.5, target="employed")
-
-
 def delays(folder: Path) -> Stream:
     """Half a year of flights over the whole country, 270 a day in their own order: how late they left."""
     data = gzip.decompress(wheel(folder, "popmon", "popmon/test_data/flight_delays.csv.gz"))
@@ -84,6 +71,5 @@ def delays(folder: Path) -> Stream:
 HOLD_OUT: dict[str, Callable[[Path], Stream]] = {
     "bikes": bikes,
     "diamonds": diamonds,
-    "employment": employment,
     "delays": delays,
 }

@@ -154,6 +154,8 @@ def _standard(past: NumberPast, some: Floats, target: Floats) -> Iterator[Map]:
     values, step = np.unique(some), lattice.grid
     whole = np.round(slope * (values - values[0]) / step) * step
     slope, _ = (float(c) for c in np.polyfit(values, whole, 1))
+    if slope <= 0:  # all of them nearest to one and the same step
+        return
     middle = float(np.median(target)) - slope * float(np.median(some))
     # Steps of the lattice up to two deviations off: a mean of another season.
     reach = int(np.clip(2 * past.pooled.std() / step, 1, 200))
