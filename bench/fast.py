@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -34,8 +35,10 @@ from drift.streams import Stream, flights_year
 from middlewatch import blocks, flights
 from middlewatch.blocks import Lens
 from middlewatch.fast.past import REFERENCE, Day, Past
-from middlewatch.fast.signs import Sign, looked, share_of_budget, signs, widened
+from middlewatch.fast.signs import Sign, looked, otherwise, share_of_budget, signs, widened
 from middlewatch.fast.telling import CLEAN
+from middlewatch.fast.watch import REPLAYED
+from middlewatch.replay import SAME
 
 ZONE = ZoneInfo("America/New_York")
 LIVE_FROM = date(2013, 4, 1)
@@ -45,11 +48,28 @@ THRESHOLD = 0.3  # about a quarter of the flights are called late: the model is 
 Change = Callable[[pl.DataFrame, np.random.Generator], pl.DataFrame]
 
 
-class Year:
-    """Days of rows as the log would hold them, and what is stored of each for the days after it."""
+class Own:
+    """The stream's model as the version that can be asked again (what `replay.Replayer` is to the watcher)."""
 
-    def __init__(self, stream: Stream, budget: float) -> None:
+    def __init__(self, stream: Stream) -> None:
         self.stream = stream
+        self.version = SimpleNamespace(version="v1")
+
+    def answers_otherwise(self, rows: pl.DataFrame) -> np.ndarray:
+        logged = rows["mw.score"].to_numpy()
+        differ: np.ndarray = np.abs(self.stream.scorer.score(rows) - logged) > SAME * np.maximum(np.abs(logged), 1e-6)
+        return differ
+
+
+class Year:
+    """Days of rows as the log would hold them, and what is stored of each for the days after it.
+
+    `foreign`: the model is another service's, and cannot be asked again.
+    """
+
+    def __init__(self, stream: Stream, budget: float, *, foreign: bool = False) -> None:
+        self.stream = stream
+        self.own = None if foreign else Own(stream)
         self.k = share_of_budget(budget)
         kinds = stream.kinds
         names = tuple(kinds)
@@ -66,6 +86,7 @@ class Year:
             day: one.with_columns(
                 pl.col("departs").alias("mw.time"),
                 pl.col("departs").dt.convert_time_zone(str(ZONE)).dt.hour().alias("local"),
+                pl.lit("v1").alias("mw.version"),
             )
             for day, one in zip(stream.days, stream.frames, strict=True)
         }
@@ -97,7 +118,9 @@ class Year:
         for place, end in enumerate(at.tolist()):
             hour = int(frame["local"][end - 1])
             shown = signs(seen, place, past.inputs(hour), past.scores(hour, "v1")[1], lens, {}, k=self.k)
-            found.append((end, shown))
+            last = max(end - REPLAYED, after)
+            again = otherwise(frame[last:end], self.own)  # type: ignore[arg-type]
+            found.append((end, [*shown, again] if again is not None else shown))
         return found
 
 
@@ -141,6 +164,11 @@ def faults() -> list[tuple[str, str, Change]]:
         ("decisions", "scores + 0.2", _scores(lambda s: np.minimum(s + 0.2, 1.0))),
         ("decisions", "scores doubled", _scores(lambda s: np.minimum(s * 2, 1.0))),
         ("decisions", "scores turned round", _scores(lambda s: 1 - s)),
+    ]
+    found += [
+        ("by inputs", "hour 6 h later", _inputs(daily._column("sched_hour", lambda c: (c + 6) % 24))),
+        ("by inputs", "one carrier for all", _inputs(daily._column("carrier", lambda c: pl.lit("EV")))),
+        ("by inputs", "humidity of 90 for all", _inputs(daily._column("humid", lambda c: pl.lit(90.0)))),
     ]
     found += [
         ("nulls", f"{name} missing in {share:.0%}", _inputs(daily._part(name, share, None)))
@@ -277,13 +305,14 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=2.0, help="alarms a month in all (default: the default)")
     parser.add_argument("--each", action="store_true", help="print every fault")
     parser.add_argument("--clean", action="store_true", help="clean days alone")
+    parser.add_argument("--foreign", action="store_true", help="of a model that cannot be asked again")
     parser.add_argument("--cpu", type=int, metavar="SECONDS", help="what the watching child takes, alone")
     chosen = parser.parse_args()
     if chosen.cpu:
         cost(pl.read_parquet(chosen.table) if chosen.table else flights.load(), chosen.cpu)
         return
     started = time.perf_counter()
-    year = Year(flights_year(chosen.table), chosen.budget)
+    year = Year(flights_year(chosen.table), chosen.budget, foreign=chosen.foreign)
     print(f"{len(year.live)} live days, ready in {time.perf_counter() - started:.0f} s")
     opened, why = clean_year(year, chosen.each)
     months = len(year.live) / 30

@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from middlewatch import monitor, predictions, runs
+from middlewatch import monitor, predictions, runs, why
 from middlewatch.blocks import Lens, began, ends, extremes, measure
 from middlewatch.fast import Watcher, look_back
+from middlewatch.fast.signs import otherwise
 from middlewatch.fast.telling import MONITOR, TRAFFIC
 from middlewatch.fast.usual import limit
 from middlewatch.ids import new_id
@@ -253,7 +254,7 @@ def test_with_little_history_only_what_needs_none_is_told(tmp_path: Path) -> Non
     site = Site(project)
     site.history(3)
     site.send(missing(answered(site.now, 400), share=0.7))
-    site.send(site.scored(answered(site.now, 400)).with_columns((pl.col("mw.score") * 0.3).alias("mw.score")))
+    site.send(answered(site.now, 400).with_columns(temp=pl.lit(40.0)))
     assert site.incidents() == []
     assert site.watcher.looks.state == "learning"
     site.send(missing(answered(site.now, 400)))
@@ -277,7 +278,45 @@ def test_one_request_over_and_over_is_no_broken_model(tmp_path: Path) -> None:
     assert site.incidents() == []
     site.send(site.scored(answered(site.now, 400)).with_columns(pl.lit(0.5).alias("mw.score")))
     [found] = site.incidents()
-    assert found.channels == ("constant",)
+    assert found.channels == ("constant", "replay")
+
+
+@pytest.mark.parametrize("days", [0, 28])
+def test_answers_that_their_version_does_not_give_need_no_history(tmp_path: Path, days: int) -> None:
+    """Scores a fifth too high move no decision and no line; the inputs say what the version would have answered."""
+    project = make_project(tmp_path, {"delay": "binary"})
+    promote(project, "delay", publish(project, "delay"))
+    site = Site(project)
+    site.history(days)
+    site.send(answered(site.now, 300))
+    assert site.incidents() == []
+    few = site.scored(answered(site.now, 300))
+    few[298, "mw.score"] = few[298, "mw.score"] + 0.01
+    site.send(few)
+    assert site.incidents() == []
+    began = site.now
+    site.send(site.scored(answered(site.now, 120)).with_columns(pl.col("mw.score") + 1e-4))
+    [found] = site.incidents()
+    assert (found.columns, found.channels, found.severity) == (("mw.score",), ("replay",), "page")
+    assert found.title.startswith("prediction not what its version answers 0.0% -> 100%")
+    assert datetime.fromisoformat(found.since) >= began
+    cause = why.diagnose(project, "delay", incident=found.n, now=site.now).causes[0]
+    assert (cause.kind, cause.form, cause.confidence) == ("environment", "answers_differ", "certain")
+    site.send(answered(site.now, 600))
+    assert [one.active for one in site.incidents()] == [False]
+
+
+def test_of_inputs_that_the_log_does_not_hold_no_answer_is_asked_again(site: Site) -> None:
+    mine = load(site.project, "delay", "v1")
+    rows = site.scored(answered(site.now, 50)).with_columns(pl.col("mw.score") * 0.5)
+    assert mine.answers_otherwise(rows).all()  # type: ignore[union-attr]
+    assert mine.answers_otherwise(rows.drop("temp")) is None
+    hidden = tuple(
+        replace(one, private="hash" if one.name == "carrier" else None) for one in mine.version.schema.columns
+    )
+    secret = replace(mine, version=replace(mine.version, schema=replace(mine.version.schema, columns=hidden)))
+    assert secret.answers_otherwise(rows) is None
+    assert otherwise(rows, None) is None
 
 
 def test_training_days_are_history_too(tmp_path: Path) -> None:

@@ -296,6 +296,24 @@ def test_a_promotion_is_no_alarm_and_a_wrong_release_is_one(site: Site) -> None:
     assert site.incidents()[-1].severity == "page"
 
 
+def test_answers_of_another_model_under_its_name_are_an_alarm_from_the_first_day_on(site: Site) -> None:
+    mine = release(site, 0.0)
+    site.project.journal("delay").append(
+        action="promote", version=mine[0], actor="ann", host="here", at=moment(0), expect=1
+    )
+    site.log(*(answered(day, mine) for day in range(3)))
+    assert not any(one["alarm"] for one in site.judge(until=3).windows)
+    site.log(answered(3, mine).with_columns(pl.col("mw.score") + 1e-3))
+    [window] = site.judge(until=4).windows
+    assert window["alarm"]
+    assert (window["top"][0]["column"], window["top"][0]["channel"]) == ("mw.score", "replay")
+    [incident] = site.incidents()
+    assert (incident.severity, incident.channels) == ("page", ("replay",))
+    site.log(answered(4, mine), answered(5, mine))
+    site.judge(until=6)
+    assert not site.incidents()[0].active
+
+
 def test_a_version_that_cannot_be_loaded_leaves_the_inputs_to_be_judged(site: Site) -> None:
     gone = ("v7", *release(site, 0.0)[1:])
     site.log(*(rows(day) for day in range(70)), *(answered(day, gone) for day in range(70, 72)))

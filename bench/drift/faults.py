@@ -137,6 +137,18 @@ def of_flights(spread: Mapping[str, float]) -> list[Fault]:
     return found
 
 
+def lost(name: str, levels: Sequence[str]) -> list[Fault]:
+    """Faults outside the design's 64: all rows of one category are gone, of a frequent one and of a rare one."""
+    return [
+        Fault("segment lost", word, name, _kept(pl.col(name) != level))
+        for word, level in (("the second", levels[1]), ("the middle one", levels[len(levels) // 2]))
+    ]
+
+
+def _kept(which: pl.Expr) -> Change:
+    return lambda frame, _: frame.filter(which.fill_null(True))
+
+
 def beyond() -> list[Fault]:
     """Faults outside the design's 64: how many rows there are."""
     return [
@@ -229,6 +241,7 @@ def _of_category(column: Column) -> list[Fault]:
         Fault("category", "second into first", name, _column(name, lambda c: c.replace(levels[1], levels[0]))),
         Fault("category", "other in 5 %", name, _part(name, 0.05, "other")),
         Fault("constant", "the most frequent", name, _part(name, 1.1, levels[0])),
+        *lost(name, levels),
     ]
 
 

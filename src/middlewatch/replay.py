@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 REPLAYED_ROWS = 500
+# Relative difference under which a replayed score is the logged one; trees agree to the bit.
+SAME = 1e-9
 # Days of own history that say what is usual.
 USUAL_DAYS = 14
 # A rollback helps where it takes back at least this share of the shift.
@@ -58,6 +60,18 @@ class Replayer:
         """The number a caller is shown (`mw.score`): the score, or the likeliest class' probability; (n,)."""
         scores = self.scores(rows)
         return scores if scores.ndim == 1 else scores.max(axis=1)
+
+    def answers_otherwise(self, rows: pl.DataFrame) -> NDArray[np.bool_] | None:
+        """Which of these logged rows (all of this version) bear another score than it gives to their inputs; None where
+        the log does not hold those inputs as they were sent.
+        """
+        schema = self.version.schema
+        if any(one.private for one in schema.features) or not set(self.version.encoding.names) <= set(rows.columns):
+            return None
+        logged = rows["mw.score"].fill_null(float("nan")).to_numpy()
+        # A score that is missing, too, is not what a version gives.
+        same: NDArray[np.bool_] = np.abs(self.shown(rows) - logged) <= SAME * np.maximum(np.abs(logged), 1e-6)
+        return ~same
 
     def decisions(self, rows: pl.DataFrame) -> NDArray[Any]:
         """What follows from the score: over the threshold, the class, or the value itself; (n,)."""

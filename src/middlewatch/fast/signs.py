@@ -17,6 +17,7 @@ import numpy as np
 
 from middlewatch import blocks
 from middlewatch.blocks import BLOCK, Blocks, Flags, Floats, Lens
+from middlewatch.monitor.beside import answered
 from middlewatch.shift import LABEL, SCORE, Reading
 
 from .past import ENOUGH
@@ -25,7 +26,9 @@ from .usual import Usual, limit
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Looked", "Sign", "looked", "share_of_budget", "signs", "widened"]
+    from middlewatch.replay import Replayer
+
+__all__ = ["Looked", "Sign", "looked", "otherwise", "share_of_budget", "signs", "widened"]
 
 NULL = 0.5
 UNSEEN = 0.2
@@ -112,6 +115,18 @@ def signs(
         first = start + blocks.began(flags, usual)
         made.append(Sign(reading, times[first], times[end - 1], end - first))
     return sorted(made, key=lambda one: -one.reading.height)
+
+
+def otherwise(rows: pl.DataFrame, replayer: Replayer | None) -> Sign | None:
+    """Whether rows of one version, in order of time, bear other scores than it gives to their inputs. That needs no
+    history, and chance has no part in it.
+    """
+    reading = answered(replayer, rows)
+    wrong = replayer.answers_otherwise(rows) if reading is not None and replayer is not None else None
+    if reading is None or wrong is None:
+        return None
+    first = int(wrong.argmax())
+    return Sign(reading, rows["mw.time"][first], rows["mw.time"][-1], rows.height - first)
 
 
 _STORED = {"null": "null", "novelty": "unseen"}

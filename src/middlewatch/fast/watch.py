@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from middlewatch import blocks, model, runs
-from middlewatch.blocks import LEAST, STEP, Floats, Lens
+from middlewatch.blocks import BLOCK, LEAST, STEP, Floats, Lens
 from middlewatch.following import Follower
 from middlewatch.journal import Entry, Journal
 from middlewatch.lenses import lenses
@@ -22,7 +22,7 @@ from middlewatch.shift import Reading
 from middlewatch.times import iso
 
 from .past import ENOUGH, TRAINING, Past
-from .signs import Looked, Sign, looked, share_of_budget, signs, widened
+from .signs import Looked, Sign, looked, otherwise, share_of_budget, signs, widened
 from .telling import MONITOR, TRAFFIC, Teller
 from .usual import limit
 
@@ -35,6 +35,8 @@ __all__ = ["Looks", "Watcher"]
 _ASKED = pl.col("mw.caller").ne_missing(COMPARE)
 # Rows held: blocks of two versions and the first 500 of a release fit well.
 HELD = 2000
+# Of the new rows so many are answered again by their own version.
+REPLAYED = 100
 # The previous version answers the first so many rows of a release as well.
 SHADOWED = 500
 REFUSED_SHARE = 0.2
@@ -204,6 +206,12 @@ class Watcher:
                 start, end = int(seen.blocks.starts[place]), int(seen.blocks.ends[place])
                 after = float(np.mean(seen.scores[start:end]))
                 self.teller.signs(found, now=now, before=scores.mean(), after=after)
+        again = otherwise(part.filter("_new").tail(REPLAYED), self._replayers.get(version))
+        if again is not None:
+            found, strange = [*found, again], part.height
+            if self.project.windows(self.name).judgement(day) is None:
+                after = float(np.mean(seen.scores[-BLOCK:]))
+                self.teller.signs([again], now=now, before=usual[hours[-1]][1].mean(), after=after)
         return {(one.reading.column, one.reading.channel) for one in found}, strange
 
     def _seen(self, part: pl.DataFrame, lens: Lens, at: blocks.Ints, version: str, basis: str) -> Looked:

@@ -1,13 +1,15 @@
-"""Signals beside the channels of columns: refused requests, and a release against its gate."""
+"""Signals beside the channels of columns: refused requests, a release against its gate, answers of another model."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
+import polars as pl
+
 from middlewatch import shift
 from middlewatch.journal import Entry
-from middlewatch.replay import Disagreement, disagreement
+from middlewatch.replay import Disagreement, Replayer, disagreement
 from middlewatch.shift import Reading
 
 from .past import Past
@@ -22,6 +24,10 @@ REFUSED = "(requests)"
 REFUSED_SHARE = 0.01
 REFUSED_ROWS = 5
 BEYOND = 1.3
+# A version gives the same answer to the same inputs for ever: that it does not is no matter of chance, and a few rows
+# prove it. A single one may be a line of a log that was mended by hand.
+REPLAYED_SHARE = 0.01
+REPLAYED_ROWS = 5
 
 
 def refused(unit: Unit, shares: Sequence[float]) -> Reading | None:
@@ -58,3 +64,16 @@ def unlike(seen: Disagreement) -> Reading | None:
     """Two versions that answer the same rows as different models would, else None."""
     value = max(seen.decisions / RELEASE_DECISIONS, (1 - seen.order) / (1 - RELEASE_ORDER))
     return Reading.over(RELEASE, "release", value, 1.0, seen.decisions, 0.0) if value > 1 else None
+
+
+def answered(replayer: Replayer | None, rows: pl.DataFrame) -> Reading | None:
+    """Logged answers that the version which gave them does not give to their inputs, where they are 1 % or more, else
+    None: another model, other code behind it or a broken machine answers in its name.
+    """
+    if replayer is None:
+        return None
+    own = rows.filter(pl.col("mw.version") == replayer.version.version)
+    wrong = replayer.answers_otherwise(own) if own.height else None
+    if wrong is None or wrong.sum() < REPLAYED_ROWS or wrong.mean() < REPLAYED_SHARE:
+        return None
+    return Reading.over(shift.SCORE, "replay", float(wrong.mean()), REPLAYED_SHARE, float(wrong.mean()), 0.0)

@@ -16,7 +16,7 @@ from middlewatch.shift import Facts, Reading, Verdict, Watch
 from middlewatch.shift.state import resume
 from middlewatch.times import iso
 
-from .beside import REFUSED, refused, released, released_against_gate
+from .beside import REFUSED, answered, refused, released, released_against_gate
 from .budget import budget_of
 from .folds import Folds
 from .past import Past
@@ -162,9 +162,7 @@ class Run:
         version = unit.version or self.latest
         facts = self.past.logged(unit)
         verdict = self.watches[version].look(unit.start, facts)
-        beside = [
-            one for one in (refused(unit, self.shares), released(unit, self.forced, self.past)) if one is not None
-        ]
+        beside = self._beside(unit, self.shares)
         marked = self._marked(unit)
         loud = [] if marked or not unit.rows else [one for one in verdict.readings if verdict.passes(one)]
         if not marked:
@@ -199,6 +197,15 @@ class Run:
             self.hours.setdefault(unit.days[0].day, {})[unit.hour] = judged
         self.done.append(judged)
 
+    def _beside(self, unit: Unit, shares: Sequence[float]) -> list[Reading]:
+        """What is beyond its line beside the channels of columns."""
+        seen = (
+            refused(unit, shares),
+            released(unit, self.forced, self.past),
+            answered(self.past.replayers.get(unit.version), unit.sample) if unit.version else None,
+        )
+        return [one for one in seen if one is not None]
+
     # ------------------------------------------------------------------ incidents
 
     def _continue(self, unit: Unit, facts: Mapping[str, Facts], version: str) -> list[int]:
@@ -217,9 +224,7 @@ class Run:
             ):
                 continue
             readings = list(before.watches[version].look(unit.start, facts).readings) if unit.rows else []
-            readings += [
-                one for one in (refused(unit, before.shares), released(unit, self.forced, self.past)) if one is not None
-            ]
+            readings += self._beside(unit, before.shares)
             own = {(one["column"], one["channel"]) for one in incident.top}
             still = [one.score for one in readings if (one.column, one.channel) in own and one.score > 0]
             if still:

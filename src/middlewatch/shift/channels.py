@@ -265,6 +265,21 @@ def rate(now: float, reference: float, n: int) -> float:
     return 2.0 * math.sqrt(n) * abs(_angle(now) - _angle(reference))
 
 
+def fallen(now: Ints, reference: Ints) -> tuple[float, float, float] | None:
+    """The category whose share fell most: by how many standard errors (arcsine scale), its share now and the usual one.
+
+    The counts are over the bins of a `CategoryCut`; the last, of texts never seen, is left out. A segment that is lost
+    moves one share of many, which a distance over all of them dilutes. None under 30 values on either side.
+    """
+    n, m = int(now.sum()), int(reference.sum())
+    if n < MIN_ROWS or m < MIN_ROWS or now.size < 2:
+        return None
+    share, usual = now[:-1] / n, reference[:-1] / m
+    falls = np.arcsin(np.sqrt(usual)) - np.arcsin(np.sqrt(share))
+    at = int(np.argmax(falls))
+    return max(2.0 * math.sqrt(n) * float(falls[at]), 0.0), float(share[at]), float(usual[at])
+
+
 def _angle(share: float) -> float:
     return math.asin(math.sqrt(min(max(share, 0.0), 1.0)))
 

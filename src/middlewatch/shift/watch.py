@@ -33,6 +33,7 @@ from .channels import (
     alike,
     beyond,
     cut,
+    fallen,
     join,
     level,
     loosened,
@@ -61,6 +62,8 @@ NOVEL = 0.001
 # whatever season they come.
 OFF_LATTICE = 0.2
 FLOOR_LATTICE = 0.1
+# The deepest of some thirty falls goes so far by sampling alone: the largest of 30 normal numbers, once in 20.
+FLOOR_LOST = 2.9
 ROWS = "(rows)"
 # Fewer rows than this share that came before are no news: clients try again.
 REPEATED = 0.01
@@ -266,8 +269,12 @@ class Watch:
 
     def _of_column(self, name: str, one: Facts, known: Sequence[Facts], past: Sequence[_Held]) -> dict[str, Signal]:
         found: dict[str, Signal] = {}
-        if (distance := self._shape(name, one, past)) is not None:
-            found["shape"] = Signal(distance, FLOOR_SHAPE)
+        now, usually = self._binned(name, one, past)
+        if now is not None and usually is not None:
+            if (distance := shape(now, usually, most=SAMPLE if name in PREDICTION else None)) is not None:
+                found["shape"] = Signal(distance, FLOOR_SHAPE)
+            if one.texts is not None and (fall := fallen(now, usually)) is not None:
+                found["lost"] = Signal(fall[0], FLOOR_LOST, *fall[1:])
         if one.mean == one.mean:
             moments = [(it.n, it.mean, it.m2) for it in known if it.mean == it.mean]
             if (apart := level((one.n, one.mean, one.m2), moments)) is not None:
@@ -319,13 +326,11 @@ class Watch:
             held = self._partners[name] = (self._steps, place, _partner(known))
         return held[2]
 
-    def _shape(self, name: str, one: Facts, past: Sequence[_Held]) -> float | None:
+    def _binned(self, name: str, one: Facts, past: Sequence[_Held]) -> tuple[Ints | None, Ints | None]:
+        """How many values fall into each bin now, and in the windows it is held against; None where that is unknown."""
         made = self._cuts.get(name)
-        now = made.count(one) if made is not None else None
         pooled = [held for window in past if (held := window.counts.get(name)) is not None]
-        if now is None or not pooled:
-            return None
-        return shape(now, np.sum(pooled, axis=0), most=SAMPLE if name in PREDICTION else None)
+        return made.count(one) if made is not None else None, np.sum(pooled, axis=0) if pooled else None
 
     def _fresh(self, facts: Mapping[str, Facts]) -> dict[Key, float]:
         """Shares of values outside everything seen so far (`novelty`), of numbers further outside than all that was

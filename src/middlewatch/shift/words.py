@@ -21,7 +21,9 @@ _WORDS: Final[Mapping[str, str]] = {
     "repeat": "repeats of the row before",
     "refused": "refused",
     "constant": "one and the same",
+    "lost": "of one category",
     "decisions": "decisions",
+    "replay": "not what its version answers",
     "release": "answers unlike the version before, decisions changed",
 }
 # What is no share: a place or a width, in the column's own unit.

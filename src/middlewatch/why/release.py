@@ -16,7 +16,7 @@ from .. import model
 from ..errors import MiddlewatchError
 from ..fingerprints import Cause, Effect, thresholds
 from ..fingerprints.history import wasserstein
-from ..replay import Replayer, load
+from ..replay import SAME, Replayer, load
 from .rows import Span
 from .servers import Servers, apart, servers_of
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from ..journal import Entry
     from ..project import Project
 
-SAME = 1e-9
-"""Relative difference under which a replayed score is the logged one; trees agree to the bit."""
 MIXED = 0.02
 """Share of rows answered by the older version after the newer began, from which servers disagree."""
 
