@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 import middlewatch as mw
+from middlewatch.times import iso
 from middlewatch.why import Diagnosis
 
 FIRST = datetime(2026, 3, 1, tzinfo=UTC)
@@ -74,3 +75,35 @@ def test_a_column_that_alarmed_without_a_name_is_named_as_possible_drift(tmp_pat
     assert (cause.kind, cause.columns, cause.confidence) == ("drift", ("share",), "possible")
     assert "in no way with a name" in cause.detail
     assert "no cause" not in answer.headline
+
+
+def test_a_past_day_loses_the_rows_that_were_marked_bad_and_not_the_others(tmp_path: Path) -> None:
+    rows = log(DAYS + 1).with_columns(pl.Series("who", ["app" if k % 5 else "probe" for k in range(ROWS * (DAYS + 1))]))
+    broken = (
+        (pl.col("who") == "probe")
+        & (pl.col("at") >= FIRST + timedelta(days=20))
+        & (pl.col("at") < FIRST + timedelta(days=DAYS))
+    )
+    rows = rows.with_columns(pl.when(broken).then(pl.col("share") * 100).otherwise("share").alias("share"))
+    mw.import_(rows, project=tmp_path, time="at", score="p", id="id", caller="who", name="loans")
+    project = mw.open(tmp_path)
+    night, began = FIRST + timedelta(days=DAYS), FIRST + timedelta(days=20)
+    records = project.project.incidents("loans")
+    one = records.open(key="share", at=night, actor="me", facts={"since": iso(began), "until": iso(night)})
+    records.add(one.n, "resolve", at=night, actor="me")
+
+    def ask(where: str) -> Diagnosis:
+        marked = {"since": iso(began), "until": iso(night), "where": where}
+        records.add(one.n, "mark_bad", at=night, actor="me", **marked)
+        answer = project.why(since=night, until=night + timedelta(days=1))
+        assert isinstance(answer, Diagnosis)
+        return answer
+
+    answer = ask("\"mw.caller\" = 'probe'")
+    assert answer.checked["past_days"] == 28
+    assert not any("left out" in one for one in answer.not_seen)
+    assert answer.checked["shapes"]["share"] < 1.3, "beside the rows that are left"
+
+    answer = ask("")
+    assert any("30 past days were left out" in one for one in answer.not_seen)
+    assert answer.checked["past_days"] == 20

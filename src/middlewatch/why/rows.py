@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from .. import model, predictions
+from .. import marks, model, predictions
 from ..errors import MiddlewatchError, NothingToDo
 from ..fingerprints import thresholds
 from ..replay import Replayer, load
@@ -187,7 +187,10 @@ def _with_past(project: Project, name: str, span: Span) -> Span:
     else:
         notes.append("not our model: its answers are not replayed, effects are unknown")
     days, left_out = _days(project, name, span)
-    samples = [one for day in days if (one := day.sample).height and set(span.kinds) <= set(one.columns)]
+    every = project.incidents(name).marks()
+    marked = {day.day: marks.of_day(every, day.day, project.zone) for day in days}
+    samples = [_sample(day, marked[day.day]) for day in days]
+    samples = [one for one in samples if one.height and set(span.kinds) <= set(one.columns)]
     answered, said = _same_hours(samples, _hours(span, project), project)
     notes += said
     logged = [day for day in days if day.source == "log"]
@@ -204,7 +207,11 @@ def _with_past(project: Project, name: str, span: Span) -> Span:
     return replace(
         span,
         past=tuple(_as_answered_by(frame, span.version, replayer) for frame in answered),
-        past_hours={d.day: {int(hour): int(n) for hour, n in d.summary.get("hours", {}).items()} for d in logged},
+        past_hours={
+            day.day: {int(hour): int(rows) for hour, rows in day.summary.get("hours", {}).items()}
+            for day in logged
+            if not marked[day.day]
+        },
         past_answered=tuple(answered),
         past_refused=tuple(shares),
         past_callers=callers - {"training"},
@@ -241,11 +248,12 @@ def _same_hours(
 
 
 def _days(project: Project, name: str, span: Span) -> tuple[list[WindowDay], int]:
-    """The newest past days with a window, at most PAST_DAYS; days of other incidents and marked ones left out."""
+    """The newest past days with a window, at most PAST_DAYS; days of other incidents, and those of which at least half
+    was marked bad, left out."""
     windows = project.windows(name)
     first = day_of(span.since, project.zone)
-    bad = [tuple(one.plain[:2]) for one in project.incidents(name).marks()]
-    bad += [(one.since, one.until or "9999") for one in project.incidents(name).active() if one.since]
+    marked = project.incidents(name).marks()
+    bad = [(one.since, one.until or "9999") for one in project.incidents(name).active() if one.since]
     kept: list[date] = []
     left_out = 0
     # A fault that begins at noon alarms with the next day: the day before an incident cannot say what is usual.
@@ -253,12 +261,25 @@ def _days(project: Project, name: str, span: Span) -> tuple[list[WindowDay], int
     for day in sorted((one for one in windows.days() if one < first and one != unsure), reverse=True):
         if first - day > timedelta(days=REACH_DAYS) or len(kept) == PAST_DAYS:
             break
-        start, end = (moment.isoformat() for moment in day_bounds(day, project.zone))
-        if any(since[:19] < end[:19] and start[:19] < until[:19] for since, until in bad):
+        bounds = day_bounds(day, project.zone)
+        start, end = (moment.isoformat() for moment in bounds)
+        open_ = any(since[:19] < end[:19] and start[:19] < until[:19] for since, until in bad)
+        if open_ or marks.half(marked, *bounds):
             left_out += 1
             continue
         kept.append(day)
     return windows.read(kept), left_out
+
+
+def _sample(day: WindowDay, marked: Sequence[marks.Mark]) -> pl.DataFrame:
+    """Kept rows of a day without those marked bad: its window may be older than the mark."""
+    sample = day.sample
+    if not marked or not sample.height:
+        return sample
+    try:
+        return marks.without(sample.lazy(), marked, time=pl.col("mw.time")).collect()
+    except MiddlewatchError:
+        return sample.clear()  # a slice that cannot be told of these rows: none of them says what is usual
 
 
 def _hours(span: Span, project: Project) -> list[int]:
