@@ -423,3 +423,37 @@ def test_cells_of_another_kind_are_told(tmp_path: Path) -> None:
     later = log(4).tail(24)
     said = bring(later.with_columns(temp=pl.format("{} °C", "temp")), tmp_path / "p").notes
     assert any("cells are no number, as" in one and one.endswith("filed as missing") for one in said)
+
+
+# --------------------------------------------------------------------------- turned away
+
+
+def test_why_tells_of_a_table_that_was_turned_away_until_its_rows_come(tmp_path: Path) -> None:
+    whole = log(12)
+    night = START + timedelta(days=11)
+    bring(whole.filter(pl.col("ts") < night), tmp_path, id="request")
+    last = whole.filter(pl.col("ts") >= night)
+    for table in (last.drop("temp"), last.rename({"temp": "temperature"}), last.rename({"temp": "temperature"})):
+        with pytest.raises(Refused, match="lacks 1 of loans"):
+            bring(table, tmp_path, id="request")
+
+    (cause,) = handle(tmp_path).why().to_dict()["causes"]
+
+    assert (cause["kind"], cause["form"], cause["columns"]) == ("columns", "renamed", ["temp"])
+    assert cause["effect"]["rows"] == last.height, "each row once, with what was said of it last"
+    assert cause["since"][:10] == night.date().isoformat()
+    assert "temperature" in cause["detail"]
+
+    bring(last, tmp_path, id="request")
+    assert not handle(tmp_path).refused().height
+    assert not handle(tmp_path).why().to_dict()["causes"]
+
+
+def test_rows_that_are_filed_are_not_turned_away_a_second_time(tmp_path: Path) -> None:
+    bring(log(3), tmp_path, id="request")
+    with pytest.raises(Refused):
+        bring(log(4).drop("price"), tmp_path, id="request")
+    refused = handle(tmp_path).refused()
+    assert refused["mw.time"].min() >= START + timedelta(days=3)  # type: ignore[operator]
+    assert set(refused["field"]) == {"price"}
+    assert set(refused["came"]) == {"nothing"}

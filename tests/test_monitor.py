@@ -354,7 +354,7 @@ def refuse(site: Site, day: int, count: int) -> None:
     blank = predictions.empty("refused")
     whole = pl.concat([blank, frame], how="diagonal_relaxed").select(blank.columns)
     # Written as the converter writes a segment's rows.
-    predictions._put(site.project.store, "delay", "refused", whole, version="ext-1", ident=f"s-{day}")
+    predictions.put(site.project.store, "delay", "refused", whole, version="ext-1", ident=f"s-{day}")
 
 
 def test_refused_requests_are_not_invisible(site: Site) -> None:

@@ -202,7 +202,7 @@ def test_refused_requests_are_a_cause_even_where_nothing_was_answered(shop: mw.H
     )
     blank = predictions.empty("refused")
     whole = pl.concat([blank, frame], how="diagonal_relaxed").select(blank.columns)
-    predictions._put(shop.project.store, shop.model, "refused", whole, version="v2", ident="s-1")
+    predictions.put(shop.project.store, shop.model, "refused", whole, version="v2", ident="s-1")
     found = ask(shop)
     cause = found.causes[0]
     assert (cause.kind, cause.form, cause.column, cause.confidence) == ("type", "number_as_text", "amount", "certain")

@@ -44,6 +44,7 @@ __all__ = [
     "file_rows",
     "files",
     "live",
+    "put",
     "read",
     "read_refused",
     "rows_of",
@@ -227,7 +228,7 @@ def convert(store: Store, folder: Path, model: str, *, beside: Beside | None = N
             if segment is not None and segment.payloads:
                 frame = rows_of(segment, closed, stream)
                 rows += frame.height
-                _put(store, model, stream, frame, version=segment.head.version, ident=closed.ident)
+                put(store, model, stream, frame, version=segment.head.version, ident=closed.ident)
                 done += 1
                 if beside is not None and stream == "log":
                     problems += _put_beside(store, model, frame, beside, closed.ident)
@@ -252,7 +253,7 @@ def _put_beside(store: Store, model: str, frame: pl.DataFrame, beside: Beside, i
     try:
         made = beside(frame)
         if made is not None:
-            _put(store, model, "shadow", made[1], version=made[0], ident=ident)
+            put(store, model, "shadow", made[1], version=made[0], ident=ident)
     except OutOfReach:
         raise
     except Exception as error:  # noqa: BLE001 - a second version must not keep the log from being filed
@@ -266,8 +267,8 @@ def _set_aside(name: spool.Name) -> None:
         name.path.rename(name.path.with_suffix(".bad"))
 
 
-def _put(store: Store, model: str, stream: Stream, frame: pl.DataFrame, *, version: str, ident: str) -> None:
-    """Write one file; where it is there already it is the same one."""
+def put(store: Store, model: str, stream: Stream, frame: pl.DataFrame, *, version: str, ident: str) -> None:
+    """Write one file of rows of one received date and version; where it is there already it is the same one."""
     received = frame["mw.received"].min()
     times = frame["mw.time"].drop_nulls()
     assumed = frame["mw.received"] if times.is_empty() else times
@@ -584,7 +585,7 @@ def write_batch(
             number += 1
             chunk = rows.slice(start, _BATCH_ROWS)
             ident = f"batch-{token}-{number:06d}"
-            _put(store, model, "log", chunk, version=chunk["mw.version"][0], ident=ident)
+            put(store, model, "log", chunk, version=chunk["mw.version"][0], ident=ident)
     return frame.height
 
 

@@ -318,10 +318,10 @@ def _drift(case: Case) -> list[Cause]:
 
 def _not_seen(case: Case, columns: Sequence[str]) -> Iterator[str]:
     """What would have been missed: nothing is ruled out without the power to see it."""
-    for column in columns:
-        past = case.past(column)
-        worst = float(past.nulls.max()) if len(past.nulls) else 0.0
-        least = limits.BEYOND * worst + limits.RATE_FLOOR
-        if least > 0.03:
-            usual = f"past days had up to {100 * worst:.0f} %"
-            yield f"nulls of {column} in under {100 * least:.0f} % of rows would be missed ({usual})"
+    worst = {column: float(case.past(column).nulls.max(initial=0.0)) for column in columns}
+    least = {column: limits.BEYOND * share + limits.RATE_FLOOR for column, share in worst.items()}
+    weak = sorted((column for column in columns if least[column] > 0.03), key=lambda one: -least[one])
+    if weak:
+        said = [f"{100 * least[one]:.0f} % of {one} (past days had up to {100 * worst[one]:.0f} %)" for one in weak[:3]]
+        more = f" and of {len(weak) - 3} more columns" if len(weak) > 3 else ""
+        yield f"nulls in under {', '.join(said)}{more}"

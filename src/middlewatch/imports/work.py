@@ -13,10 +13,11 @@ import polars as pl
 import middlewatch.imports.filing as filing
 import middlewatch.imports.reading as reading
 import middlewatch.imports.starting as starting
+import middlewatch.imports.turned as turned
 from middlewatch import config, outcomes, tables
 from middlewatch.cells import is_text
 from middlewatch.elsewhere import external
-from middlewatch.errors import NotFound, NothingToDo, Refused, TableError, UsageError, nearest
+from middlewatch.errors import NotFound, NothingToDo, TableError, UsageError, nearest
 from middlewatch.initialise import merged, name_from
 from middlewatch.model import ours
 from middlewatch.project import Project
@@ -218,7 +219,7 @@ def import_log(
     """File the rows of a table as predictions of `name`; makes the model, and the project in `folder`, where needed.
 
     The same table again adds nothing, a longer one its new rows. Raises UsageError, TableError for columns that are
-    not there or not clear, Refused with rows for cells that cannot be; nothing is written then.
+    not there or not clear, Refused with rows for cells that cannot be; no row is filed then.
     """
     table = raw.collect()
     named = columns.named(table.columns)
@@ -239,7 +240,9 @@ def import_log(
     made = None if known else _described(table, found, raw, columns, named, **told)
     schema = known or made.schema  # type: ignore[union-attr]  # one of the two
     ids = _ids(table, columns, schema, times)
-    typed = _typed(table, schema, raw.source, read_in, named)
+    other = _others(table, schema, named)
+    turned.check(project, schema, table.columns, other, raw.source, ids=ids, times=times, callers=callers, now=now)
+    typed = schema.typed(table, zone=read_in)
     # All that can be refused without a store has been: from here on files are written.
     files: list[str] = []
     if made is not None:
@@ -247,15 +250,13 @@ def import_log(
         project = Project.open(folder, search=False)
     assert project is not None, "made above where it was not there"
     rows = filing.observations(typed.frame, schema, found, ids=ids, times=times, versions=versions, callers=callers)
-    new = filing.fresh(project, name, rows, given=columns.id is not None)
-    live = filing.enter(project, name, new, now=now, actor=actor)
-    filing.file(project, name, new, now=now)
+    new, live = _filed(project, name, rows, given=columns.id is not None, now=now, actor=actor)
     return ImportedLog(
         model=name,
         folder=project.root,
         rows=table.height,
-        new=new.height,
-        known=rows.height - new.height,
+        new=new,
+        known=rows.height - new,
         repeated=table.height - rows.height,
         first=times.min(),  # type: ignore[arg-type]
         last=times.max(),  # type: ignore[arg-type]
@@ -272,6 +273,17 @@ def import_log(
         ],
         labels=_outcomes(project, name, table, columns, ids, raw, now),
     )
+
+
+def _filed(
+    project: Project, name: str, rows: pl.DataFrame, *, given: bool, now: datetime, actor: str
+) -> tuple[int, str | None]:
+    """Put the rows that are new into the log: how many they were, and the version that is live then."""
+    fresh = filing.fresh(project, name, rows, given=given)
+    live = filing.enter(project, name, fresh, now=now, actor=actor)
+    filing.file(project, name, fresh, now=now)
+    turned.forget(project, name, rows["mw.time"])
+    return fresh.height, live
 
 
 def _described(
@@ -370,19 +382,9 @@ def _ids(table: pl.DataFrame, columns: Columns, schema: Schema, times: pl.Series
     return reading.own_ids(times, content)
 
 
-def _typed(table: pl.DataFrame, schema: Schema, source: str, zone: str, named: Mapping[str, str]) -> Typed:
-    missing = [one.name for one in schema.features if one.name not in table.columns]
-    if missing:
-        new = [one for one in table.columns if one not in schema.names and one not in named.values()]
-        file = f"{schema.name}.schema.toml"
-        raise Refused(
-            f"the table lacks {len(missing)} of {schema.name}'s inputs: {', '.join(missing[:12])}",
-            where=source,
-            why=f"it has {', '.join(new[:8])}, which {file} does not know" if new else "",
-            fix=f'is it there under another name? give it the old one; or role = "ignored" in {file} for what is no '
-            "longer sent",
-        )
-    return schema.typed(table, zone=zone)
+def _others(table: pl.DataFrame, schema: Schema, named: Mapping[str, str]) -> list[str]:
+    """Columns that the schema does not know and no option names."""
+    return [one for one in table.columns if one not in schema.names and one not in named.values()]
 
 
 def _unread(table: pl.DataFrame, typed: Typed, schema: Schema, *, textual: bool) -> list[str]:
@@ -407,7 +409,7 @@ def _notes(
         notes.append("no column is an input: predictions are watched alone, and why has little to look at")
     if not found.sure:
         notes.append("only classes were answered, no probabilities: log loss and calibration say nothing")
-    left = [one for one in table.columns if one not in schema.names and one not in named.values()]
+    left = _others(table, schema, named)
     if known is not None and left:
         notes.append(f"not in {schema.name}.schema.toml, left out: {', '.join(left[:8])}")
     return notes

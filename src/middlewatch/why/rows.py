@@ -120,8 +120,8 @@ def _moment(text: str) -> datetime | None:
 
 
 def newest_event(project: Project, name: str, now: datetime) -> datetime | None:
-    """Just after the newest event, or now where the newest lies ahead of the clock: what is replayed or imported
-    history lives in its own time."""
+    """Just after the newest event, refused ones counted, or now where the newest lies ahead of the clock: what is
+    replayed or imported history lives in its own time."""
     store, spool = project.store, project.spool(name)
     # A file's name says the hour of its newest event: only the newest ones are opened.
     last = max((one.last for one in predictions.files(store, name)), default=None)
@@ -130,6 +130,14 @@ def newest_event(project: Project, name: str, now: datetime) -> datetime | None:
     newest = seen["mw.time"].max() if seen.height else None
     if not isinstance(newest, datetime):
         return now
+    # Where everything is refused, nothing is answered any more: the newest event is what was turned away.
+    turned = predictions.scan(
+        store, spool, name, since=newest, by="received", stream="refused", columns=["mw.time", "mw.received"]
+    )
+    later = turned.select(pl.coalesce("mw.time", "mw.received").alias("at")).filter(pl.col("at") > newest).collect()
+    final = later["at"].max()
+    if later.height >= thresholds.RATE_ROWS and isinstance(final, datetime):
+        newest = final
     return newest + timedelta(microseconds=1)
 
 
