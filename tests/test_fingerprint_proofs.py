@@ -21,6 +21,8 @@ KINDS = {
     "age": "whole",
     "dose": "number",
     "paid": "number",
+    "units": "whole",
+    "stock": "number",
     "ward": "category",
     "code": "category",
     "insured": "category",
@@ -46,6 +48,8 @@ def day(number: int) -> pl.DataFrame:
             "age": age,
             "dose": dose,
             "paid": np.round(np.exp(3.1 + 0.5 * rng.normal(size=ROWS)), 2),
+            "units": rng.poisson(rng.gamma(3, 35, ROWS)).clip(0, 250),
+            "stock": np.round(np.exp(7 + 1.1 * rng.normal(size=ROWS))),
             "ward": ward,
             "code": [CODES[k] for k in code],
             "insured": rng.choice(["yes", "no"], ROWS, p=[0.72, 0.28]),
@@ -59,11 +63,12 @@ def score(rows: pl.DataFrame) -> NDArray[np.float64]:
     def number(column: str, usual: float, most: float) -> NDArray[np.float64]:
         return np.clip(rows[column].cast(pl.Float64).fill_null(usual).to_numpy() / most, -3, 3)
 
-    raw = number("age", 70, 40) - number("dose", 30, 25) + number("paid", 22, 20)
+    raw = number("units", 100, 90) + number("stock", 1100, 1500)
+    raw = raw + number("age", 70, 40) - number("dose", 30, 25) + number("paid", 22, 20)
     raw = raw + rows["ward"].replace_strict({"A": 0.6, "C": -0.7}, default=0.0).to_numpy()
     raw = raw + rows["code"].replace_strict(WEIGHTS, default=1.2).to_numpy()
     raw = raw + rows["insured"].replace_strict({"yes": 0.5, "no": -0.5}, default=0.0).to_numpy()
-    scores: NDArray[np.float64] = 1 / (1 + np.exp(2.5 - raw))
+    scores: NDArray[np.float64] = 1 / (1 + np.exp(4.5 - raw))
     return scores
 
 
@@ -93,7 +98,7 @@ def mapped(column: str, change: pl.Expr, share: float = 1.0, caller: str | None 
     return play
 
 
-age, dose, paid = (pl.col(name).cast(pl.Float64) for name in ("age", "dose", "paid"))
+age, dose, paid, units, stock = (pl.col(name).cast(pl.Float64) for name in ("age", "dose", "paid", "units", "stock"))
 FAULTS: dict[str, tuple[Change, str, str, str]] = {
     "hundredths in part of whole numbers": (mapped("age", age * 0.01, 0.25), "age", "scale", "unit"),
     "a factor of four in part of whole numbers": (mapped("age", age * 4, 0.3), "age", "scale", "free ratio"),
@@ -107,6 +112,21 @@ FAULTS: dict[str, tuple[Change, str, str, str]] = {
     "codes as decimals in part": (
         mapped("code", pl.col("code").cast(pl.Float64).cast(pl.String), 0.2), "code", "categories", "renamed"),
     "codes cut off to known ones": (mapped("code", pl.col("code").str.head(1)), "code", "categories", "merged"),
+    "a limit that only some values of a category reach": (
+        mapped("age", age.clip(lower_bound=44)), "age", "precision", "clipped"),
+    "a limit in part of the rows": (
+        mapped("age", age.clip(upper_bound=70), 0.4), "age", "precision", "clipped"),
+    "a default that is no limit": (mapped("age", pl.lit(70), 0.3), "age", "fill", "default"),
+    "logarithms": (mapped("paid", paid.log1p()), "paid", "scale", "transformed"),
+    "logarithms of a caller": (mapped("paid", paid.log(10), caller="till/1"), "paid", "scale", "transformed"),
+    "squares": (mapped("age", age * age), "age", "scale", "transformed"),
+    "overflow": (mapped("units", (units + 128) % 256 - 128), "units", "scale", "overflow"),
+    "thousands cut off": (
+        mapped("stock", pl.when(stock >= 1000).then((stock / 1000).floor()).otherwise(stock)),
+        "stock", "precision", "truncated"),
+    "a point lost": (
+        mapped("paid", paid.cast(pl.String).str.strip_suffix(".0").str.replace(".", "", literal=True).cast(pl.Float64)),
+        "paid", "scale", "point_lost"),
     "words cut off in part": (
         mapped("insured", pl.col("insured").str.head(1), 0.3), "insured", "categories", "renamed"),
     "a unit that categories go with": (mapped("dose", dose * 2.54), "dose", "scale", "unit"),

@@ -16,7 +16,7 @@ from .absorbed import lost
 from .candidate import Candidate, percent, plain, put_draws, rate_holds
 from .case import NUMBERS, WORDS, Case
 from .company import company, mixed
-from .history import CategoryPast, Mask, NumberPast, sustained
+from .history import CategoryPast, Floats, Mask, NumberPast, sustained
 from .places import locate_hits
 
 SENTINELS = frozenset(
@@ -71,7 +71,7 @@ def _number(case: Case, column: str) -> Iterator[Candidate]:
             if kept_up <= limits.STANDS * burst + limits.RATE_FLOOR:
                 continue  # values of this column are known to come in such bursts
             # Other values can stand in as well, so undoing proves nothing: it must be as far again from any burst.
-            crisp = crisp and kept_up > limits.STANDS**2 * burst + limits.RATE_FLOOR
+            crisp = crisp and bool(kept_up > limits.STANDS**2 * burst + limits.RATE_FLOOR)
         affected = hits & place.mask
         shown, share = plain(value), percent(float(affected.mean()))
         signs = (("constant", present >= limits.PRESENT), ("nulls_filled", filled), ("sentinel", sentinel))
@@ -82,23 +82,32 @@ def _number(case: Case, column: str) -> Iterator[Candidate]:
             "sentinel": f"is {shown} (a stand-in for missing?) in {share} of rows",
             "default": f"is {shown} in {percent(present)} of rows, at most {percent(base)} before",
         }[form]
+        fill, cut = _spread(past, values[place.mask], value) if form == "default" else (0.0, np.inf)
+        clipped = fill > cut + limits.SLICE_GAIN
         yield Candidate(
-            kind="fill",
-            form=form,
+            kind="precision" if clipped else "fill",
+            form="clipped" if clipped else form,
             columns=(column,),
-            words=words,
+            words=f"is cut off at {shown} in part of the rows" if clipped else words,
             affected=affected,
             place=place,
             strength=present / (base + limits.RATE_FLOOR),
             undo=put_draws((column,), affected),
             holds=rate_holds(hits, present, base),
             crisp=crisp,
-            fix=f"find out who writes {plain(value)} into {column}"
-            + ("; send null" if form in ("sentinel", "nulls_filled") else ""),
+            rivals=() if clipped or cut > fill + limits.SLICE_GAIN else (f"cut off at {shown} in part of the rows",),
+            fix=_fix(column, shown, "clipped" if clipped else form),
             proof=f"{plain(value)} took at most {percent(base)} of as many rows before",
             facts={"value": value},
         )
         return
+
+
+def _fix(column: str, shown: str, form: str) -> str:
+    if form == "clipped":
+        return f"find out who limits {column} to {shown}"
+    missing = "; send null" if form in ("sentinel", "nulls_filled") else ""
+    return f"find out who writes {shown} into {column}{missing}"
 
 
 def _filled(case: Case, column: str, past: NumberPast, gained: float) -> bool:
@@ -109,6 +118,25 @@ def _filled(case: Case, column: str, past: NumberPast, gained: float) -> bool:
         return False
     lost = float(past.nulls.mean()) - missing
     return lost > 0.3 * usual and 0.5 * lost <= gained <= 2.5 * lost + limits.RATE_FLOOR and missing < usual
+
+
+def _spread(past: NumberPast, values: Floats, value: float) -> tuple[float, float]:
+    """How badly (half squared standard errors) the values beside a frequent one fit a fill, which takes its rows from
+    both sides alike, and a cut, which takes them from one side alone."""
+    values = values[np.isfinite(values)]
+    windows = [one for one in past.windows if len(one) >= limits.MIN_ROWS]
+    sides = np.array([[float((one < value).mean()), float((one > value).mean())] for one in windows])
+    usual, wander = sides.mean(axis=0), sides.std(axis=0)
+    now = np.array([float((values < value).mean()), float((values > value).mean())])
+    gained = float((values == value).mean()) - (1 - float(usual.sum()))
+    error = np.sqrt(np.maximum(usual * (1 - usual), 0.01) / max(len(values), 1) + wander**2)
+
+    def misfit(expected: Floats) -> float:
+        return float(0.5 * (((now - expected) / error) ** 2).sum())
+
+    cuts = [usual - np.array(taken) for taken in ((gained, 0.0), (0.0, gained))]
+    fits = [misfit(one) for one in cuts if (one >= -limits.RATE_FLOOR).all()]
+    return misfit(usual * (1 - gained)), min(fits, default=np.inf)
 
 
 def _far(past: NumberPast, value: float) -> bool:

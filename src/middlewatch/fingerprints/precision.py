@@ -9,7 +9,7 @@ import numpy as np
 import middlewatch.fingerprints.thresholds as limits
 
 from .candidate import Candidate, percent, plain, put_draws, put_numbers, rate_holds
-from .case import NUMBERS, Case
+from .case import NUMBERS, WORDS, Case
 from .history import Floats, Mask, NumberPast, wasserstein
 from .lattice import STEPS
 from .places import locate_hits
@@ -115,7 +115,9 @@ def _clipped(case: Case, column: str) -> Iterator[Candidate]:
         if least * len(tail) < limits.RATE_ROWS or beyond.max() > 0.8:
             continue
         hits = side == limit
-        found = locate_hits(case, hits, [sign * one == limit for one in case.history.raw(column)], exclude={column})
+        # Callers set limits; categories go with the values, and those of one may all be the ones cut.
+        everyone = {column, *case.columns(WORDS)}
+        found = locate_hits(case, hits, [sign * one == limit for one in case.history.raw(column)], exclude=everyone)
         if found is None or float((side[found[0].mask] > limit).mean()) > 0:
             continue
         place, share, base = found

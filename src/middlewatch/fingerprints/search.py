@@ -12,6 +12,7 @@ import polars as pl
 
 import middlewatch.fingerprints.categories as categories
 import middlewatch.fingerprints.fill as fill
+import middlewatch.fingerprints.garbled as garbled
 import middlewatch.fingerprints.nulls as nulls
 import middlewatch.fingerprints.precision as precision
 import middlewatch.fingerprints.relation as relation
@@ -32,6 +33,7 @@ Idea = Callable[[Case], Iterator[Candidate]]
 IDEAS: tuple[Idea, ...] = (
     swap.fingerprints,
     categories.fingerprints,
+    garbled.fingerprints,
     scale.fingerprints,
     precision.rounded,
     times.fingerprints,
@@ -198,7 +200,7 @@ def _test(case: Case, whole: Case, candidate: Candidate) -> Cause | None:
         slice=_slice(case, candidate),
         effect=effect,
         fix=candidate.fix,
-        undo_proved=proved,
+        undo_proved=bool(proved),
         strength=float(candidate.strength),
         examples=_examples(case, after, candidate),
         proof=candidate.proof + (f"; {100 * rest:.0f} % of its shift is not explained" if rest >= 0.005 else ""),
