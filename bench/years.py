@@ -322,7 +322,7 @@ def summary(life: Life) -> None:
     stuck = [why for decision, why in life.decisions if decision == "refused" and not why.startswith("the gate")]
     waits = sum(one.active for one in found)
     print(f"Retrainings: {decisions}; steps that took a person: {len(stuck)}; incidents open at the end: {waits}.")
-    for why in sorted(set(stuck)):
+    for why in (why for decision, why in life.decisions if decision == "refused"):
         print(f"- {why}")
     layouts = [json.loads(store.get(one))["layout"] for one in ("_store.json", *store.list("_layouts"))]
     print(f"Objects in the store: {len(store.list('')):,}; its layouts: {layouts}.")

@@ -152,6 +152,16 @@ def test_training_refuses_what_is_certain_and_keeps_the_reason_where_it_is_overr
     assert "d2" in line["detail"], "a version made by force is no yardstick either"
 
 
+def test_what_is_certain_in_a_few_rows_is_told_and_learnt(shop: mw.Handle) -> None:
+    few = pl.when(pl.int_range(pl.len()) % 5 == 4).then(pl.col("amount") / 100).otherwise(pl.col("amount"))
+    last = orders(TRAINED_DAYS + 8, 2).with_columns(few.alias("amount"))
+    pl.concat([orders(0, TRAINED_DAYS + 8), last]).write_parquet(shop.project.root / "orders.parquet")
+    assert looked(shop, file=shop.project.root / "orders.parquet").causes[0].confidence == "certain"
+    done = shop.train()
+    assert next(one for one in done.gate if one["check"] == "data_as_before")["ok"]
+    assert any("amount" in note and "certain" in note for note in done.notes), done.notes
+
+
 def test_a_file_without_rows_and_an_unknown_reference_are_told(run: Run, shop: mw.Handle, tmp_path: Path) -> None:  # noqa: F811
     empty = tmp_path / "empty.csv"
     orders(0, 1).head(0).write_csv(empty)

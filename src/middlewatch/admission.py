@@ -16,19 +16,26 @@ if TYPE_CHECKING:
     from .project import Project
     from .schema import Schema
 
+FEW = 0.01
+"""A fault in a smaller share of the rows is told and learnt: another draw of the rows moves trees more, and
+training by schedule would wait for a person because of one bad hour in half a year."""
+
 SAID = ("kind", "form", "columns", "detail", "since")
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What is wrong in the new rows of a data version, held `against` an earlier one; nothing without one."""
+    """What is wrong in the new rows of a data version of so many `rows`, held `against` an earlier one; nothing
+    without one."""
 
     against: str = ""
     causes: tuple[Cause, ...] = ()
+    rows: int = 0
 
     @property
     def certain(self) -> list[Cause]:
-        return [one for one in self.causes if one.confidence == "certain"]
+        """What must not be learnt: certain, and in more than a FEW of the rows."""
+        return [one for one in self.causes if one.confidence == "certain" and one.effect.rows >= FEW * self.rows]
 
     def verdicts(self) -> list[gate.Verdict]:
         """The gate's line: no fault is certain. None where there is nothing to hold the data against."""
@@ -61,7 +68,8 @@ def faults(
         return Faults()
     scorer = None if champion is None else Replayer(champion, model.predictor(project.store, champion))
     then = data.frame(project.store, name, before)
-    return Faults(before, comparing.compare(rows, then, schema, zone=str(project.zone), scorer=scorer).causes)
+    compared = comparing.compare(rows, then, schema, zone=str(project.zone), scorer=scorer)
+    return Faults(before, compared.causes, rows.height)
 
 
 def refuse(snapshot: data.DataVersion, found: Faults) -> None:
