@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import uvicorn
 
 from middlewatch.project import Project
+from middlewatch.serve.run import make_app
 from middlewatch.web import pages
 from web_store import HOSTILE, NOW, build
 
@@ -73,11 +75,10 @@ OVERLAPS = """() => [...document.querySelectorAll('svg.plot')].flatMap(plot => {
 
 
 @contextmanager
-def serving(project: Project) -> Iterator[str]:
-    """The pages on a free port of this machine."""
-    config = uvicorn.Config(
-        pages(project, clock=lambda: NOW), host="127.0.0.1", port=0, log_level="warning", lifespan="off"
-    )
+def serving(project: Project, app: Any = None) -> Iterator[str]:
+    """The pages, or another application, on a free port of this machine."""
+    wanted = app or pages(project, clock=lambda: NOW)
+    config = uvicorn.Config(wanted, host="127.0.0.1", port=0, log_level="warning", lifespan="off")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -204,6 +205,46 @@ def test_a_button_leads_to_a_confirm_page_that_acts_once_pressed(browser: Any, t
         page.get_by_role("button", name="Resolve").click()
         assert "Resolved: the feed <b>changed</b>" in page.inner_text("main")
     assert project.incidents("delay").get(1).state == "resolved"
+
+
+@pytest.mark.parametrize("strips", [False, True], ids=["whole", "stripped"])
+def test_under_a_prefix_every_link_form_and_style_stays_there(browser: Any, tmp_path: Path, strips: bool) -> None:
+    """As a proxy shows it at /ml, which passes paths on whole or without the prefix, and nothing else of the server."""
+    project = build(tmp_path, live=16, why=True)
+    toml = tmp_path / "middlewatch.toml"
+    toml.write_text(toml.read_text() + '\n[serve]\nroot_path = "/ml"\n')
+    app, live = make_app(Project.open(tmp_path), pages=partial(pages, clock=lambda: NOW))
+    outside = []
+
+    async def proxy(scope: Any, receive: Any, send: Any) -> None:
+        path = scope["path"]
+        if not path.startswith("/ml"):
+            outside.append(path)
+        inside = {**scope, "path": path.removeprefix("/ml"), "raw_path": path.encode()} if strips else scope
+        await app(inside, receive, send)
+
+    with serving(project, proxy) as address, tab(browser, script=True) as page:
+        todo, seen = [f"{address}/ml/"], set()
+        while todo:
+            at = todo.pop()
+            seen.add(at)
+            answer = page.goto(at)
+            assert answer is not None
+            assert answer.status == 200, at
+            if answer.headers["content-type"].startswith("text/html"):
+                links = page.eval_on_selector_all("a[href]", "all => all.map(one => one.href.split('#')[0])")
+                todo += {one for one in links if one not in seen and one.startswith(address)} - set(todo)
+        assert {f"{address}/ml/{one}" for one in ("", "versions", "features", "requests", "i/1")} <= seen
+        assert any(one.startswith(f"{address}/ml/static/middlewatch.css") for one in page.asked)
+        page.goto(f"{address}/ml/requests")
+        page.get_by_role("button", name="Show").click()
+        assert page.url.startswith(f"{address}/ml/requests?")
+        page.goto(f"{address}/ml/i/1/acknowledge")
+        page.get_by_role("button", name="Acknowledge").click()
+        assert page.url == f"{address}/ml/i/1"
+        assert "Acknowledged" in page.inner_text("h1")
+    live.stop()
+    assert set(outside) <= {"/favicon.ico"}, "which a browser asks for by itself, beside JSON"
 
 
 def test_a_foreign_page_cannot_press_it(browser: Any, tmp_path: Path) -> None:

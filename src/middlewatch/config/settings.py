@@ -167,7 +167,7 @@ class Serve:
         "choice", "off", "a JSON line a request on stderr, without bodies", choices=("off", "json")
     )
     root_path: str = _setting(
-        "path prefix", "", "where a proxy shows the API, such as /delay, whether or not it takes that off"
+        "path prefix", "", "where a proxy shows API and pages, such as /delay, whether or not it takes that off"
     )
 
 

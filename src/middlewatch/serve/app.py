@@ -121,8 +121,9 @@ class App:
         if scope["type"] != "http":
             return
         path = scope["path"]
-        if self._root and path.startswith(f"{self._root}/"):
-            path = path[len(self._root) :]
+        if self._root:
+            if path == self._root or path.startswith(f"{self._root}/"):
+                path = path[len(self._root) :] or "/"
             scope = {**scope, "path": path, "root_path": self._root}
         found = self._predict.get(path) or self._infers(path)
         if found is not None and scope["method"] == "POST":

@@ -47,7 +47,8 @@ def pages(project: Project, *, clock: Clock = _clock, secret: bytes | None = Non
 
     Several processes that answer for one address must be given the same `secret`: a form that one of them shows
     may be sent to another. A server that checks API keys puts the scopes of the caller's key into
-    `scope["middlewatch.scopes"]`; "admin" may press buttons from elsewhere than this machine.
+    `scope["middlewatch.scopes"]`; "admin" may press buttons from elsewhere than this machine. `scope["path"]` is taken
+    as it is, and links begin with `scope["root_path"]`.
     """
     site = Site(project, clock, secret or secrets.token_bytes(32))
 
@@ -84,6 +85,7 @@ def _request(scope: Scope, body: bytes | None) -> Request:
         form=_fields(body) if body and is_form else {},
         client=str(client[0]) if client else "",
         scopes=frozenset(scope.get("middlewatch.scopes") or ()),
+        root=str(scope.get("root_path") or ""),
     )
 
 
@@ -136,7 +138,7 @@ class Site:
                 return as_json(incident.facts(project, request, number, self.clock()))
             return incident.page(project, request, number, self.clock())
         if path in _OF_ONE and "model" not in request.query and len(project.config.models) != 1:
-            return see("/")  # which lists the models
+            return see(f"{request.root}/")  # which lists the models
         match path:
             case "/":
                 return home.page(project, request, self.clock())

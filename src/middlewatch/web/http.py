@@ -26,7 +26,10 @@ COMMON: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """`query` and `form` hold the last value of each name; header names are lower case; `client` is an address."""
+    """`query` and `form` hold the last value of each name; header names are lower case; `client` is an address.
+
+    `root` is the prefix under which a proxy shows the pages, "" for none; `path` is without it.
+    """
 
     method: str
     path: str
@@ -35,12 +38,13 @@ class Request:
     form: Mapping[str, str] = field(default_factory=dict)
     client: str = ""
     scopes: frozenset[str] = frozenset()
+    root: str = ""
 
     def link(self, path: str, **query: Any) -> str:
         """An address inside, with the model that this request is about carried along; None leaves a key out."""
         kept = {"model": self.query.get("model"), **query}
         words = urlencode({name: value for name, value in kept.items() if value not in (None, "")})
-        return f"{path}?{words}" if words else path
+        return f"{self.root}{path}?{words}" if words else f"{self.root}{path}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
