@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from middlewatch import library, predictions, tables
 from middlewatch.cli import main
 from middlewatch.errors import MiddlewatchError, Refused, TableError, UsageError
 from middlewatch.ids import received_of
-from middlewatch.imports import reading
+from middlewatch.imports import filing, reading
 from middlewatch.imports.answers import answers, follows
 from middlewatch.project import Project
 from middlewatch.web import pages
@@ -273,6 +274,55 @@ def test_given_ids_tell_rows_apart_and_a_log_is_not_rewritten(tmp_path: Path) ->
         bring(table.with_columns(p=pl.col("p") / 2), tmp_path / "p", id="request")
     story = handle(tmp_path / "p").why("r-0-7")
     assert story.to_dict()["score"] == pytest.approx(table["p"][7])
+
+
+def test_two_imports_at_once_file_a_table_once(tmp_path: Path) -> None:
+    first, whole = log(2), log(4)
+    bring(first.head(5), tmp_path / "p")
+    together = threading.Barrier(2)
+    told: list[int] = []
+
+    def run(table: pl.DataFrame) -> None:
+        together.wait()
+        told.append(bring(table, tmp_path / "p").new)
+
+    threads = [threading.Thread(target=run, args=(one,)) for one in (first, whole)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert sum(told) == whole.unique().height - 5
+    ids = handle(tmp_path / "p").predictions()["mw.id"]
+    assert (len(ids), ids.n_unique()) == (whole.height, whole.height)
+
+
+def test_two_machines_that_bring_the_same_rows_at_once_write_them_once(tmp_path: Path) -> None:
+    """Neither sees the other's lock: what they write has the same name."""
+    bring(log(1), tmp_path / "p")
+    project = handle(tmp_path / "p").project
+    rows = handle(tmp_path / "p").predictions().with_columns(pl.col("mw.id") + "x")
+    for seconds in (0, 1):
+        filing.file(project, "loans", rows, now=START + timedelta(days=9, seconds=seconds))
+    assert handle(tmp_path / "p").predictions().height == 2 * rows.height
+
+
+def test_of_a_long_log_only_the_dates_of_the_table_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = log(4)
+    for day in range(4):
+        bring(table.filter(pl.col("ts").dt.day() == START.day + day), tmp_path / "p")
+    opened: list[str] = []
+    plain = predictions.file_rows
+
+    def noted(store: Any, one: predictions.LogFile) -> pl.LazyFrame:
+        opened.append(one.key)
+        return plain(store, one)
+
+    monkeypatch.setattr(predictions, "file_rows", noted)
+    project, rows = handle(tmp_path / "p").project, handle(tmp_path / "p").predictions()
+    second = rows.filter(pl.col("mw.time").dt.day() == START.day + 1)
+    opened.clear()
+    assert filing.fresh(project, "loans", second, given=False).height == 0
+    assert len(opened) == 1
 
 
 def test_own_ids_sort_by_event_time_and_differ(tmp_path: Path) -> None:

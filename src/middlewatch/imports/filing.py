@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from middlewatch import ids, predictions
+from middlewatch import predictions
 from middlewatch.elsewhere import declare
 from middlewatch.errors import Refused
 from middlewatch.following import newest
@@ -45,12 +49,30 @@ def observations(
     return seen.unique("mw.id", keep="first", maintain_order=True).sort("mw.time", maintain_order=True)
 
 
+@contextmanager
+def alone(project: Project) -> Iterator[None]:
+    """One import at a time on this machine: the next one sees what the one before has filed."""
+    folder = project.root / ".middlewatch" / "spool"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "import.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def fresh(project: Project, name: str, rows: pl.DataFrame, *, given: bool) -> pl.DataFrame:
     """Those of the rows that are not in the log yet. `given` says that the ids are the service's own.
 
-    Raises Refused where rows are in the log in other words: filed again, they would count twice.
+    Ids of our own hold the time, so only what is filed of the rows' dates is read; a given id may be filed with another
+    time, which is refused: it is looked for in the whole log. Raises Refused where rows are in the log in other words:
+    filed again, they would count twice.
     """
-    log = predictions.scan(project.store, project.spool(name), name, columns=["mw.id", "mw.time", "mw.score"])
+    if not rows.height:
+        return rows
+    since, until = (None, None) if given else (rows["mw.time"][0], rows["mw.time"][-1] + timedelta(microseconds=1))
+    wanted = ["mw.id", "mw.time", "mw.score"]
+    log = predictions.scan(project.store, project.spool(name), name, since=since, until=until, columns=wanted)
+    if given:
+        log = log.join(rows.lazy().select("mw.id"), on="mw.id", how="semi")
     known = log.collect()
     new = rows.join(known, on="mw.id", how="anti", maintain_order="left")
     if given:
@@ -70,12 +92,15 @@ def fresh(project: Project, name: str, rows: pl.DataFrame, *, given: bool) -> pl
 
 
 def file(project: Project, name: str, rows: pl.DataFrame, *, now: datetime) -> int:
-    """Log the rows. They are received now, in the order they happened, so that what is newest is found last."""
+    """Log the rows. They are received now, in the order they happened, so that what is newest is found last.
+
+    Files are named by the rows' ids: two machines that bring the same rows at once write the same files, once.
+    """
     if not rows.height:
         return 0
     start = now - timedelta(microseconds=rows.height)
     received = (pl.lit(start, dtype=MOMENT) + pl.duration(microseconds=pl.int_range(pl.len()))).alias("mw.received")
-    token = ids.new_token()
+    token = hashlib.sha256("\n".join(rows["mw.id"]).encode()).hexdigest()[:16]
     filed = rows.with_columns(received.cast(MOMENT), pl.lit(SERVER + token).alias("mw.server"))
     return predictions.write_batch(project.store, name, filed, token=token)
 

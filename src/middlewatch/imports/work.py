@@ -279,9 +279,10 @@ def _filed(
     project: Project, name: str, rows: pl.DataFrame, *, given: bool, now: datetime, actor: str
 ) -> tuple[int, str | None]:
     """Put the rows that are new into the log: how many they were, and the version that is live then."""
-    fresh = filing.fresh(project, name, rows, given=given)
-    live = filing.enter(project, name, fresh, now=now, actor=actor)
-    filing.file(project, name, fresh, now=now)
+    with filing.alone(project):
+        fresh = filing.fresh(project, name, rows, given=given)
+        live = filing.enter(project, name, fresh, now=now, actor=actor)
+        filing.file(project, name, fresh, now=now)
     turned.forget(project, name, rows["mw.time"])
     return fresh.height, live
 
