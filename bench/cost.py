@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from middlewatch import ids, predictions, spool
+from middlewatch import ids, predictions, records, spool
 from middlewatch.profiles import Kind, spec_of
 from middlewatch.project import Project
 from middlewatch.schema import Column, Schema
@@ -131,8 +131,8 @@ def segments(project: Project, frame: pl.DataFrame) -> None:
         for at, (ident, when, score, body) in enumerate(
             zip(part["mw.id"], micros, part["mw.score"], bodies, strict=True)
         ):
-            record = predictions.Record(ident, when, when, "web", None, score, None, None, 30.0 + at % 7, body.encode())
-            frames += predictions.frame_of(record)
+            record = records.Record(ident, when, when, "web", None, score, None, None, 30.0 + at % 7, body.encode())
+            frames += records.frame_of(record)
         out.append(head, frames, received=int(micros[0]), records=part.height)
         out.close()
 

@@ -28,9 +28,9 @@ from middlewatch.incidents import Incident
 from middlewatch.lenses import lenses
 from middlewatch.library import Handle
 from middlewatch.monitor.beside import REFUSED, RELEASE
-from middlewatch.predictions import Refusal, frame_of
 from middlewatch.profiles import spec_of
 from middlewatch.project import Project
+from middlewatch.records import Refusal, frame_of
 from middlewatch.replay import load
 from middlewatch.spool import Head, Spool
 from middlewatch.status import status

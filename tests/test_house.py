@@ -59,6 +59,7 @@ FLOORS: list[set[str]] = [
         "notes",
         "outbox",
         "profiles",
+        "records",
         "requests",
         "runs",
         "targets",

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 import middlewatch as mw
 from middlewatch import library, model, predictions
 from middlewatch.errors import ConfigError, NotFound, Refused, UsageError
+from middlewatch.own import shown
 from middlewatch.usercode import UserCode
 from serving import serving
 from test_train import measured
@@ -190,6 +193,74 @@ def test_requests_that_the_model_fails_on_are_kept_as_evidence(tmp_path: Path, p
     command = [sys.executable, "-m", "middlewatch", "tail", "--refused", "--project", str(tmp_path)]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     assert ["failed: v1" in one for one in said] == [True, True, True, False]
+
+
+MOVING = """
+from pathlib import Path
+def features(table):
+    import polars as pl
+    more = float(Path({path!r}).read_text())
+    return table.select(area=pl.col("length") * pl.col("width") + more, long=pl.col("length") > 5, colour="colour")
+"""
+
+
+def test_what_features_gave_is_kept_so_that_a_difference_has_a_name(tmp_path: Path) -> None:
+    """A file that is not pinned changes while it serves: the same inputs no longer mean the same to the model."""
+    read = tmp_path / "outside.txt"
+    read.write_text("0")
+    project = start(tmp_path, "rare", MOVING.format(path=str(read)))
+    project.train()
+    project.promote("v1", force="a try")
+    version = model.load(project.project.store, project.model, "v1")
+    asked = [{name: row[name] for name in version.encoding.names} for row in ROWS.head(60).to_dicts()]
+    with serving(tmp_path) as (server, client):
+        first = client.predict(asked[0])
+        read.write_text("-40")
+        later = [client.predict(row) for row in asked]
+        read.write_text("0")
+        assert server.stop() == 0
+    logged = project.predictions().sort("mw.id")
+    kept = [json.loads(one) for one in logged["mw.features"]]
+    area = asked[0]["length"] * asked[0]["width"]
+    assert kept[0] == {"area": pytest.approx(area), "long": asked[0]["length"] > 5, "colour": asked[0]["colour"]}
+    assert kept[1]["area"] == pytest.approx(area - 40)
+    assert project.why(first["id"]).to_dict()["features"] == []
+    [one] = project.why(later[0]["id"]).to_dict()["features"]
+    assert (one["feature"], one["now"]) == ("area", pytest.approx(one["served"] + 40))
+    found = project.why(since="1h").to_dict()["causes"][0]
+    assert (found["kind"], found["form"], found["confidence"]) == ("preprocessing", "features_differ", "certain")
+    assert "features() gave other values of area" in found["detail"]
+    command = [sys.executable, "-m", "middlewatch", "tail", "-n", "1", "--json", "--project", str(tmp_path)]
+    line = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert json.loads(line)["features"]["colour"] == asked[-1]["colour"]
+
+
+def test_features_as_json_are_bounded_and_of_any_table() -> None:
+    import pandas as pd
+
+    frame = pl.DataFrame({"a": [1.5, None], "b": [True, False], "c": ["x", "é"], "d": [date(2026, 1, 2), None]})
+    assert shown(frame, 0) == b'{"a":1.5,"b":true,"c":"x","d":"2026-01-02"}'
+    assert shown(frame, 1) == '{"a":null,"b":false,"c":"é","d":null}'.encode()
+    assert shown(pd.DataFrame({"a": [1, 2], 7: [float("nan"), 2.0]}), 0) == b'{"a":1,"7":null}'
+    assert shown(np.array([[1.0, float("inf")]])) == b'{"0":1.0,"1":null}'
+    assert shown(object()) is None
+    wide = shown(pl.DataFrame({f"column {at}": [at / 3] for at in range(2000)}))
+    assert wide is not None
+    assert 15_000 < len(wide) <= 16 << 10
+    assert len(json.loads(wide)) < 2000
+
+
+def test_features_of_private_inputs_are_not_kept(tmp_path: Path) -> None:
+    project = start(tmp_path, "rare", FEATURES)
+    path = tmp_path / f"{project.model}.schema.toml"
+    path.write_text(path.read_text().replace("[columns.colour]", '[columns.colour]\nprivate = "drop"', 1))
+    project = mw.open(tmp_path)
+    project.train()
+    project.promote("v1", force="a try")
+    with serving(tmp_path) as (server, client):
+        client.predict({"length": 5.1, "width": 3.2, "colour": "blue"})
+        assert server.stop() == 0
+    assert "mw.features" not in project.predictions().columns
 
 
 WRONG: list[tuple[str, type[Exception], str]] = [

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from middlewatch import ids, predictions, spool
 from middlewatch.errors import OutOfReach, UsageError
 from middlewatch.following import newest
-from middlewatch.predictions import Record, Refusal
+from middlewatch.records import Record, Refusal, frame_of
 from middlewatch.retention import expire_log
 from middlewatch.store import Store
 
@@ -67,7 +67,7 @@ def fill(
     log = spool.Spool(folder, server=server, **kinds)
     top = head()
     for one in records:
-        log.append(top, predictions.frame_of(one), received=one.received)
+        log.append(top, frame_of(one), received=one.received)
     if close:
         log.close()
     return log
@@ -123,7 +123,7 @@ def test_a_segment_is_closed_by_size_age_day_and_release(folder: Path) -> None:
     top = head()
 
     def append(at: datetime, head: spool.Head) -> None:
-        log.append(head, predictions.frame_of(record(0, received=at)), received=micros(at))
+        log.append(head, frame_of(record(0, received=at)), received=micros(at))
 
     for turn in range(40):
         append(NOW + timedelta(seconds=turn), top)
@@ -208,7 +208,7 @@ top = head()
 good = failed = 0
 for number in range(100):
     try:
-        log.append(top, predictions.frame_of(record(number)), received=micros(NOW))
+        log.append(top, frame_of(record(number)), received=micros(NOW))
         good += 1
     except OutOfReach as error:
         assert "free disk space" in error.fix
@@ -239,7 +239,7 @@ def test_a_removed_folder_is_begun_anew(folder: Path, store: Store) -> None:
         path.unlink()
     folder.rmdir()
     log.tick(micros(NOW))
-    log.append(head(), predictions.frame_of(record(2)), received=micros(NOW))
+    log.append(head(), frame_of(record(2)), received=micros(NOW))
     assert predictions.read(store, folder, "delay")["mw.key"].to_list() == ["K2"]
 
 
@@ -385,7 +385,7 @@ def test_versions_with_other_columns_are_read_together(folder: Path, store: Stor
         log = spool.Spool(folder, server=f"host-{version}")
         one = record(int(version[1:]))
         one.raw = json.dumps(values).encode()
-        log.append(head(version, columns=columns), predictions.frame_of(one), received=one.received)
+        log.append(head(version, columns=columns), frame_of(one), received=one.received)
         log.close()
     live = predictions.read(store, folder, "delay")
     predictions.convert(store, folder, "delay")
@@ -418,7 +418,7 @@ def test_refused_requests_are_a_stream_of_their_own(folder: Path, store: Store) 
             id=ids.new_id(micros(NOW) + number, "abcde", number), time=None, received=micros(NOW) + number,
             caller="x", field="temp", came="a string", expected="a number", error="no", raw=b'{"temp":"x"}',
         )  # fmt: skip
-        log.append(top, predictions.frame_of(one), received=one.received)
+        log.append(top, frame_of(one), received=one.received)
     live = predictions.read_refused(store, folder, "delay")
     log.close()
     assert predictions.convert(store, folder, "delay").files == 1
@@ -522,7 +522,7 @@ def test_a_spool_in_trouble_says_so_until_it_is_mended(tmp_path: Path) -> None:
     log = spool.Spool(place, server="s-1")
     assert log.trouble() == "", "not tried yet"
     with pytest.raises(OutOfReach):
-        log.append(head(), predictions.frame_of(record(1)), received=micros(NOW))
+        log.append(head(), frame_of(record(1)), received=micros(NOW))
     assert log.trouble()
     place.unlink()
     assert log.trouble() == ""

@@ -36,7 +36,7 @@ CHUNK = 400_000
 # Rows of a day that was not finished at the last run may have been received before the newest row of one that was.
 SLACK = timedelta(days=1)
 # What no window keeps: the requests as they came would be half of all that is read.
-UNREAD = ("mw.raw", "mw.latency_us")
+UNREAD = ("mw.raw", "mw.features", "mw.latency_us")
 
 
 @dataclass(slots=True)

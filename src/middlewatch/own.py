@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from . import estimators, learners, tables
 from .encoding import EncodedColumn, Encoding, plain_dtype
 from .errors import MiddlewatchError, Refused, UsageError
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["OwnLearner", "OwnPredictor", "load"]
+__all__ = ["OwnLearner", "OwnPredictor", "load", "shown"]
 
 _MODEL = "model.bin"
 _CODE = "code/"
@@ -35,6 +37,8 @@ _CODE = "code/"
 _FLOAT32 = 1e-6
 _FLOAT64 = 1e-12
 _TRIED = 20
+LARGEST = 16 << 10
+"""Bytes of a row's features that are kept with its prediction."""
 
 
 class OwnPredictor:
@@ -62,7 +66,20 @@ class OwnPredictor:
         answer: float | list[float] = self.rows([values])[0]
         return answer
 
+    @property
+    def has_features(self) -> bool:
+        """Whether the model sees what the project's `features` makes of the inputs."""
+        return self._prepare is not None
+
+    def row_shown(self, values: Sequence[Any]) -> tuple[float | list[float], bytes | None]:
+        """As `row`, and what the model saw of it (see `shown`)."""
+        seen = self.prepared(self._table([values]))
+        return self.score(seen).tolist()[0], shown(seen)
+
     def rows(self, table: Sequence[Sequence[Any]]) -> Any:
+        return self.batch(self._table(table)).tolist()
+
+    def _table(self, table: Sequence[Sequence[Any]]) -> pl.DataFrame:
         import polars as pl
 
         if any(len(values) != self.features for values in table):
@@ -72,7 +89,7 @@ class OwnPredictor:
             pl.Series(name, values, dtype=dtype)
             for (name, dtype), values in zip(self._schema.items(), columns, strict=True)
         ]
-        return self.batch(pl.DataFrame(named)).tolist()
+        return pl.DataFrame(named)
 
     def batch(self, table: Any, *, threads: int = 1) -> Floats:
         """Score a frame of the inputs; `threads` is the user's code's own business."""
@@ -200,6 +217,38 @@ def load(
         outputs=outputs,
         model=model,
     )
+
+
+def shown(seen: Any, row: int = 0) -> bytes | None:
+    """One row of what `features` gave, as a JSON object by name: of a frame, or of a matrix by its columns' numbers.
+
+    NaN and infinite are null; where it is more than LARGEST bytes, the first columns that fit. None for other things.
+    """
+    if hasattr(seen, "iloc"):
+        cells = {str(name): seen[name].iloc[row] for name in seen.columns}
+    elif hasattr(seen, "row") and hasattr(seen, "columns"):
+        cells = dict(zip(seen.columns, seen.row(row), strict=True))
+    elif getattr(seen, "ndim", 0) == 2 and hasattr(seen, "tolist"):
+        cells = {str(at): value for at, value in enumerate(seen[row].tolist())}
+    else:
+        return None
+    kept: list[bytes] = []
+    size = 2
+    for name, value in cells.items():
+        cell = b"%b:%b" % (_json(name), _json(value))
+        size += len(cell) + 1
+        if size > LARGEST:
+            break
+        kept.append(cell)
+    return b"{%b}" % b",".join(kept)
+
+
+def _json(value: Any) -> bytes:
+    """A cell as JSON: numbers, booleans and texts as they are, all else in words."""
+    if hasattr(value, "item"):
+        value = value.item()
+    plain = value if isinstance(value, str | int | float | bool | None) else str(value)
+    return msgspec.json.encode(plain)
 
 
 def in_kind(table: pl.DataFrame, kind: str) -> Any:

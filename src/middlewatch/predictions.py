@@ -27,6 +27,7 @@ import msgspec
 from . import spool
 from .errors import OutOfReach, StoreError, UsageError
 from .ids import new_id, new_token
+from .records import Record, Refusal
 from .requests import Field, decode_values, moment
 from .times import zone_of
 
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Converted",
     "LogFile",
-    "Record",
-    "Refusal",
     "convert",
     "file_rows",
     "files",
@@ -63,6 +62,9 @@ META = (
 )  # fmt: skip
 """Columns of a prediction that are ours: times in UTC, `mw.time` the event's; `mw.raw` the request as received."""
 
+FEATURES = "mw.features"
+"""Beside META where the project's own code has `features`: what it made of the row, a JSON object as text."""
+
 REFUSED = (
     "mw.id", "mw.time", "mw.received", "mw.server", "mw.version", "mw.caller",
     "field", "came", "expected", "error", "status", "mw.raw",
@@ -75,44 +77,6 @@ COMPARE = "middlewatch-compare"
 _BATCH_ROWS = 250_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAME = re.compile(r"(?P<version>[^@/]+)@(?P<ident>[^@/]+)@(?P<first>\d{10})-(?P<last>\d{10})\.parquet")
-
-
-class Record(msgspec.Struct, array_like=True, gc=False):
-    """One prediction in a segment. Times are microseconds since 1970 in UTC. Fields are only ever added, at the end."""
-
-    id: str
-    time: int
-    received: int
-    caller: str
-    key: str | None
-    score: float
-    label: str | None
-    scores: list[float] | None
-    latency_us: float
-    raw: bytes
-
-
-class Refusal(msgspec.Struct, array_like=True, gc=False):
-    """One refused or failed request in a segment: `raw` without private columns, at most 4 KB."""
-
-    id: str
-    time: int | None
-    received: int
-    caller: str
-    field: str
-    came: str
-    expected: str
-    error: str
-    raw: bytes
-    status: int = 422
-
-
-_encode = msgspec.msgpack.Encoder().encode
-
-
-def frame_of(record: Record | Refusal) -> bytes:
-    """The frame that `Spool.append` takes."""
-    return spool.framed(_encode(record))
 
 
 # ------------------------------------------------------------------ files
@@ -316,6 +280,8 @@ def _predictions(segment: spool.Segment, name: spool.Name) -> pl.DataFrame:
     ]
     values = decode_values(fields, [one.raw for one in records])
     zone = zone_of(segment.head.zone)
+    seen = [one.features and one.features.decode() for one in records]
+    own = {FEATURES: pl.Series(seen, dtype=pl.String)} if any(seen) else {}
     columns = {field.name: _series(field, column, zone) for field, column in zip(fields, values, strict=True)}
     return pl.DataFrame(
         {
@@ -327,8 +293,9 @@ def _predictions(segment: spool.Segment, name: spool.Name) -> pl.DataFrame:
             "mw.scores": pl.Series([one.scores for one in records], dtype=pl.List(pl.Float64)),
             "mw.latency_us": pl.Series([one.latency_us for one in records], dtype=pl.Float64),
             "mw.raw": pl.Series([one.raw for one in records], dtype=pl.Binary),
+            **own,
         }
-    ).select(*columns, *META)
+    ).select(*columns, *META, *own)
 
 
 def _refusals(segment: spool.Segment, name: spool.Name) -> pl.DataFrame:

@@ -5,6 +5,7 @@ Trees answer the same row the same way for ever, so a replay is proof where a st
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from . import data, gate, metrics, model, predictions
+from . import data, gate, metrics, model, own, predictions
 from .errors import MiddlewatchError
 from .targets import target_of
 from .times import day_bounds
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 REPLAYED_ROWS = 500
-# Relative difference under which a replayed score is the logged one; trees agree to the bit.
+# Relative difference under which a replayed score is the logged one; trees agree to the bit. Of features: whatever
+# order they were summed up in.
 SAME = 1e-9
 # Days of own history that say what is usual.
 USUAL_DAYS = 14
@@ -79,6 +81,29 @@ class Replayer:
         found = metrics.decisions(task, self.scores(rows), self.version.threshold)
         # By name: two versions may know other classes, or in another order.
         return np.array(self.version.classes)[found] if task == "multiclass" else found
+
+    def features_apart(self, rows: pl.DataFrame) -> list[dict[str, tuple[Any, Any]]] | None:
+        """For each row, by feature, what the project's `features` gave when it was served and gives now, where they
+        differ. None where there is nothing to compare; raises what that code raises.
+        """
+        prepared = getattr(self.predictor, "prepared", None)
+        if prepared is None or predictions.FEATURES not in rows.columns or not rows.height:
+            return None
+        again = prepared(self.version.encoding.encode(rows))
+        pairs = enumerate(rows[predictions.FEATURES])
+        return [_apart(served, own.shown(again, at)) if served is not None else {} for at, served in pairs]
+
+
+def _apart(served: str, again: bytes | None) -> dict[str, tuple[Any, Any]]:
+    then = json.loads(served)
+    now = json.loads(again) if again is not None else {}
+    # Of a row that was too long to be kept whole the first features are there.
+    return {name: (value, now.get(name)) for name, value in then.items() if not _same(value, now.get(name))}
+
+
+def _same(one: Any, other: Any) -> bool:
+    numbers = isinstance(one, int | float) and isinstance(other, int | float)
+    return bool(abs(one - other) <= SAME * max(1.0, abs(other)) if numbers else one == other)
 
 
 def load(project: Project, name: str, version: str) -> Replayer:

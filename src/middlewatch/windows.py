@@ -450,7 +450,7 @@ def cut(
     from .profiles import lowest, profile_groups
 
     # In order of time, so that a repeat is the value of the request before.
-    frame = frame.drop("mw.raw", strict=False).drop_nulls("mw.time").sort("mw.time", "mw.id")
+    frame = frame.drop("mw.raw", "mw.features", strict=False).drop_nulls("mw.time").sort("mw.time", "mw.id")
     local = frame["mw.time"].dt.convert_time_zone(str(zone))
     days = local.dt.date()
     # All hours of all days at once: thousands of small profiles cost little more than one.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -314,6 +315,8 @@ _REMEMBERED = 1_000_000  # rows of the last minute before one follows
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:
     facts = {name[3:]: value for name, value in row.items() if name.startswith("mw.") and name != "mw.raw"}
+    if facts.get("features") is not None:
+        facts["features"] = json.loads(facts["features"])
     inputs = {name: value for name, value in row.items() if not name.startswith("mw.")}
     told = ("field", "came", "expected", "error", "status") if "field" in row else ()
     known: dict[str, Any] = {one: inputs.pop(one, None) for one in told}

@@ -40,7 +40,7 @@ BACK = "back"
 MARK = timedelta(minutes=5)
 RECENT = timedelta(minutes=15)
 # Of the log no channel reads these.
-UNREAD = ("mw.raw", "mw.scores", "mw.key", "mw.caller", "mw.latency_us")
+UNREAD = ("mw.raw", "mw.features", "mw.scores", "mw.key", "mw.caller", "mw.latency_us")
 
 
 class Watch:

@@ -125,7 +125,7 @@ class Watcher:
         """Hold new rows beside the last ones; returns how many are new and no history."""
         if not came.height:
             return 0
-        came = came.drop("mw.raw", "mw.scores", strict=False).with_columns(pl.lit(True).alias("_new"))
+        came = came.drop("mw.raw", "mw.features", "mw.scores", strict=False).with_columns(pl.lit(True).alias("_new"))
         held = self._held
         if held.height:
             # Nine in ten of the rows held are older: a client's clock that is ahead must not make all others late.

@@ -25,8 +25,8 @@ from ..elsewhere import declare, external
 from ..errors import MiddlewatchError, OutOfReach, Refused, RequestRefused
 from ..ids import new_token
 from ..model import ours
-from ..predictions import Record, Refusal, frame_of
 from ..project import Project
+from ..records import Record, Refusal, frame_of
 from ..serve.live import PRIVATE_KEY
 from ..serve.scorer import Ids, Journalist
 from ..spool import Head, Spool

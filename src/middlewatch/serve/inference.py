@@ -16,7 +16,7 @@ from ..errors import NotFound, UsageError
 from .scorer import Answer, Scorer
 
 if TYPE_CHECKING:
-    from ..predictions import Record
+    from ..records import Record
 
 __all__ = ["answer", "error", "metadata", "server"]
 

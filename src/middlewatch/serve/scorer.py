@@ -14,13 +14,13 @@ import traceback
 from collections.abc import Callable, Sequence
 from datetime import tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ..errors import MiddlewatchError, OutOfReach, RequestRefused, UsageError
 from ..ids import new_id
-from ..predictions import Record, Refusal, frame_of
+from ..records import Record, Refusal, frame_of
 from ..requests import Body, BodyType, Request
 from ..spool import Head, Spool
 from ..usercode import PINNED
@@ -158,6 +158,10 @@ class Scorer:
         self.journalist = journalist
         self.body_type = BodyType(version.schema, version.encoding.names, zone=zone, secret=secret)
         self._row = predictor.row
+        # What is made of a private column might tell it.
+        hidden = any(one.private for one in self.body_type.fields if one.needed)
+        has_features = not hidden and getattr(predictor, "has_features", False)
+        self._shown: Callable[..., Any] | None = predictor.row_shown if has_features else None  # type: ignore[attr-defined]
         self._encode = version.encoding.encode_row
         self._read = self.body_type.read
         self._log = journalist.log
@@ -229,8 +233,12 @@ class Scorer:
 
     def _predict(self, request: Request, caller: str, received: int) -> Record:
         started = time.perf_counter_ns()
+        features = None
         try:
-            score = self._row(self._encode(request.inputs))
+            if self._shown is None:
+                score = self._row(self._encode(request.inputs))
+            else:
+                score, features = self._shown(self._encode(request.inputs))
         except Exception as error:
             raise ModelFailed(f"{self.version} of {self.model} failed on this request", _failing(error)) from error
         label, scores = None, None
@@ -251,6 +259,7 @@ class Scorer:
             scores=scores,
             latency_us=(time.perf_counter_ns() - started) / 1000,
             raw=bytes(request.raw),
+            features=features,
         )
 
     def _text(self, record: Record) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MOST = 50
 # The log is searched further back only while too few rows were found.
 BACK = (timedelta(hours=1), timedelta(days=1), timedelta(days=30), None)
-_HIDDEN = ("mw.raw",)
+_HIDDEN = ("mw.raw", "mw.features")
 _REFUSED = ("field", "came", "expected", "error", "status")
 
 

@@ -7,7 +7,7 @@ gate) is told, not blamed, unless predictions left their history and the version
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -15,8 +15,8 @@ import polars as pl
 from .. import model
 from ..errors import MiddlewatchError
 from ..fingerprints import Cause, Effect, thresholds
-from ..fingerprints.history import wasserstein
-from ..replay import SAME, Replayer, load
+from ..fingerprints.history import Mask, wasserstein
+from ..replay import REPLAYED_ROWS, SAME, Replayer, load
 from .rows import Span
 from .servers import Servers, apart, servers_of
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..journal import Entry
     from ..project import Project
 
+SHOWN = 4
 MIXED = 0.02
 """Share of rows answered by the older version after the newer began, from which servers disagree."""
 
@@ -116,33 +117,55 @@ def _differ(span: Span, held: dict[str, Replayer], known: Servers) -> Cause | No
     """Logged answers that the very version which gave them does not give again."""
     wrong = np.zeros(span.rows.height, bool)
     logged = span.rows["mw.score"].fill_null(float("nan")).to_numpy()
-    again = logged.copy()
+    again, same = logged.copy(), np.full(logged.shape, SAME)
     for version, replayer in held.items():
         mine = (span.rows["mw.version"] == version).fill_null(False).to_numpy()
         if mine.any():
+            same[mine] = max(SAME, float(replayer.version.manifest.get("tolerance", 0.0)))
             again[mine] = replayer.shown(span.rows.filter(pl.Series(mine)))
-    wrong = np.abs(again - logged) > SAME * np.maximum(np.abs(logged), 1e-6)
+    wrong = np.abs(again - logged) > same * np.maximum(np.abs(logged), 1e-6)
     if wrong.sum() < max(0.001 * span.rows.height, 1):
         return None
+    made = _made_otherwise(span, held, wrong)
     first = int(np.argmax(wrong))
     slice_ = known.slice(span.rows, wrong)
     servers = [slice_[1]] if slice_ else list(known.records)
     differing = known.differs(servers[0]) if servers else []
+    said = f"{int(wrong.sum()):,} logged answers are not what their version gives for the same inputs"
     return Cause(
-        kind="environment",
-        form="answers_differ",
+        kind="preprocessing" if made else "environment",
+        form="features_differ" if made else "answers_differ",
         columns=(),
-        detail=f"{int(wrong.sum()):,} logged answers are not what their version gives for the same inputs",
+        detail=f"{said}: features() gave other values of {', '.join(list(made)[:SHOWN])}" if made else said,
         confidence="certain",
         affected=wrong,
         since=span.rows["mw.time"][first],
         slice=slice_,
         event=f"it runs with {apart(differing)}" if differing else "",
         effect=Effect(int(wrong.sum()), None, None, float(logged[wrong].mean()), float(again[wrong].mean())),
-        fix="middlewatch doctor on the serving machine: its libraries or its model file differ",
+        fix="look at what features() reads where it served: clock, zone, files, services, libraries"
+        if made
+        else "middlewatch doctor on the serving machine: its libraries or its model file differ",
         proof="replayed",
-        facts={"environment": {one: {"here": here, "else": there} for one, there, here in differing}},
+        facts={
+            "environment": {one: {"here": here, "else": there} for one, there, here in differing},
+            "features": {one: {"served": then, "now": now} for one, (then, now) in made.items()},
+        },
     )
+
+
+def _made_otherwise(span: Span, held: dict[str, Replayer], wrong: Mask) -> dict[str, tuple[Any, Any]]:
+    """What the project's `features` gave otherwise than now in most of the wrong rows, each with one such pair."""
+    rows = span.rows.filter(pl.Series(wrong)).head(REPLAYED_ROWS)
+    version = str(rows["mw.version"][0])
+    rows = rows.filter(pl.col("mw.version") == version)
+    try:
+        apart = held[version].features_apart(rows) if version in held else None
+    except Exception:  # noqa: BLE001 - the project's own code: that it fails here is no answer to this
+        apart = None
+    if not apart or sum(bool(one) for one in apart) * 2 < len(apart):
+        return {}
+    return {name: pair for one in reversed(apart) for name, pair in one.items()}
 
 
 def _of(

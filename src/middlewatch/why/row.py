@@ -31,7 +31,8 @@ LEAST_PREFIX = 7
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explained:
     """One prediction. `inputs` in order of what they did to the score: column, value, usual, unusual, moved (the
-    score less its mean with usual values of the column), contribution (what the trees say it adds to the raw score)."""
+    score less its mean with usual values of the column), contribution (what the trees say it adds to the raw score).
+    `features`: feature, served, now: where the project's `features` gives another value than when it was served."""
 
     found: bool
     id: str
@@ -41,6 +42,7 @@ class Explained:
     time: str
     caller: str
     replayed: float | None
+    features: tuple[dict[str, Any], ...] = ()
     on: str | None
     on_score: float | None
     notes: tuple[str, ...] = ()
@@ -55,6 +57,7 @@ class Explained:
                 "caller": self.caller,
                 "score": self.score,
                 "replayed": self.replayed,
+                "features": list(self.features),
                 "inputs": list(self.inputs),
                 "on": self.on,
                 "on_score": self.on_score,
@@ -74,6 +77,10 @@ class Explained:
         ]
         if self.replayed is not None and self.replayed != self.score:
             said.append(f"WARN    {self.version} answers {self.replayed:.6g} to the same inputs now")
+        said += [
+            f"WARN    preprocessing: features() gave {one['feature']} = {one['served']} then, {one['now']} now"
+            for one in self.features[:SHOWN]
+        ]
         width = max((len(one["column"]) for one in self.inputs), default=0)
         if any(one["moved"] is not None for one in self.inputs):
             said.append(f"  {'input':{width}}  {'value':>12}  {'moved by':>8}  against its usual values")
@@ -135,6 +142,7 @@ def explain_row(project: Project, name: str, ident: str, *, on: str | None = Non
         time=rows["mw.time"][0].isoformat(),
         caller=str(rows["mw.caller"][0] or ""),
         replayed=float(mine.shown(rows)[0]) if mine is not None else None,
+        features=tuple(_features(mine, rows, notes)) if mine is not None else (),
         on=other if theirs is not None else None,
         on_score=float(theirs.shown(rows)[0]) if theirs is not None else None,
         notes=tuple(notes),
@@ -178,6 +186,15 @@ def _loaded(project: Project, name: str, version: str, notes: list[str]) -> Repl
     except MiddlewatchError as error:
         notes.append(f"{version} cannot be replayed: {error.what}")
         return None
+
+
+def _features(mine: Replayer, row: pl.DataFrame, notes: list[str]) -> list[dict[str, Any]]:
+    try:
+        found = mine.features_apart(row)
+    except Exception as error:  # noqa: BLE001 - the project's own code
+        notes.append(f"features() of {mine.version.version} fails here: {type(error).__name__}: {error}")
+        return []
+    return [{"feature": name, "served": then, "now": now} for name, (then, now) in (found or [{}])[0].items()]
 
 
 def _reference(project: Project, name: str, kinds: Mapping[str, str]) -> pl.DataFrame:
