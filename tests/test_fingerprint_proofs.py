@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from middlewatch.fingerprints import Case, Cause, History, Search, search
 from middlewatch.fingerprints.assign import assign
+from middlewatch.fingerprints.natural import in_company, in_runs
+from middlewatch.fingerprints.places import Place
 
 ROWS = 600
 START = datetime(2026, 5, 1, 6, tzinfo=UTC)
@@ -185,3 +187,39 @@ def test_the_assignment_is_the_best_of_all(seed: int) -> None:
         assert len(set(chosen.tolist())) == rows
         best = max(sum(worth[k, one[k]] for k in range(rows)) for one in permutations(range(columns), rows))
         assert worth[np.arange(rows), chosen].sum() == pytest.approx(best)
+
+
+def sky(number: int) -> pl.DataFrame:
+    """Hours of one sight each, three stations in turn; the station says which sights are frequent."""
+    rng = np.random.default_rng([31, number])
+    hours = rng.choice([2.0, 5.0, 8.0, 9.0, 10.0], 12, p=[0.1, 0.1, 0.2, 0.2, 0.4])
+    sight = np.repeat(hours, 40)
+    station = np.where(sight < 6, rng.choice(["hill", "bay"], 480, p=[0.9, 0.1]), rng.choice(["bay", "port"], 480))
+    return pl.DataFrame({"sight": sight, "station": station})
+
+
+def test_a_long_run_is_weather_and_a_scattered_value_is_not() -> None:
+    history = History([sky(number) for number in range(20)], {"sight": "number", "station": "category"})
+    rows = sky(21)
+    everywhere = Place(np.ones(480, bool), 0, None, 0.0)
+    foggy = rows.with_columns(
+        pl.when(pl.int_range(480).is_between(100, 300)).then(5.0).otherwise("sight").alias("sight")
+    )
+    hits = (foggy["sight"] == 5.0).to_numpy()
+    assert in_runs(Case(foggy, history), "sight", hits, everywhere)
+    hit = pl.Series(np.random.default_rng(1).random(480) < 0.4)
+    filled = rows.with_columns(pl.when(hit).then(5.0).otherwise(pl.col("sight")).alias("sight"))
+    assert not in_runs(Case(filled, history), "sight", (filled["sight"] == 5.0).to_numpy(), everywhere)
+
+
+def test_a_grown_segment_brings_its_company_and_a_fill_does_not() -> None:
+    history = History([sky(number) for number in range(20)], {"sight": "number", "station": "category"})
+    rows = sky(21)
+    hit = pl.Series(np.random.default_rng(1).random(480) < 0.4)
+    filled = rows.with_columns(pl.when(hit).then(5.0).otherwise(pl.col("sight")).alias("sight"))
+    rng = np.random.default_rng(2)
+    came = pl.Series(rng.choice(["hill", "bay"], 480, p=[0.9, 0.1]))
+    grown = filled.with_columns(pl.when(hit).then(came).otherwise(pl.col("station")).alias("station"))
+    mask = hit.to_numpy()
+    assert in_company(Case(grown, history), "sight", 5.0, mask)
+    assert not in_company(Case(filled, history), "sight", 5.0, mask)

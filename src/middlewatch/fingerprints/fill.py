@@ -17,7 +17,8 @@ from .candidate import Candidate, percent, plain, put_draws, rate_holds
 from .case import NUMBERS, WORDS, Case
 from .company import company, mixed
 from .history import CategoryPast, Floats, Mask, NumberPast, sustained
-from .places import locate_hits
+from .natural import in_company, in_runs
+from .places import Place, locate_hits
 
 SENTINELS = frozenset(
     {-1.0, -9.0, -99.0, -999.0, -9999.0, -99999.0, 99.0, 999.0, 9999.0, 99999.0, 999999.0, -32768.0, -200.0}
@@ -64,43 +65,63 @@ def _number(case: Case, column: str) -> Iterator[Candidate]:
         place, present, base = found
         if present >= limits.PRESENT and place.rows <= limits.STANDS * past.longest_run:
             continue  # it has stood still as long before
-        crisp = base < 0.2 * present
-        if not (filled or sentinel or present >= limits.PRESENT):
-            kept_up = sustained(hits[place.mask]) - past.usual_share(value)
-            burst = past.worst_sustained(place.rows)
-            if kept_up <= limits.STANDS * burst + limits.RATE_FLOOR:
-                continue  # values of this column are known to come in such bursts
-            # Other values can stand in as well, so undoing proves nothing: it must be as far again from any burst.
-            crisp = crisp and bool(kept_up > limits.STANDS**2 * burst + limits.RATE_FLOOR)
-        affected = hits & place.mask
-        shown, share = plain(value), percent(float(affected.mean()))
         signs = (("constant", present >= limits.PRESENT), ("nulls_filled", filled), ("sentinel", sentinel))
         form = next((name for name, holds in signs if holds), "default")
-        words = {
-            "constant": f"is always {shown}",
-            "nulls_filled": f"has {shown} where nulls used to be ({percent(float(past.nulls.mean()))} of rows)",
-            "sentinel": f"is {shown} (a stand-in for missing?) in {share} of rows",
-            "default": f"is {shown} in {percent(present)} of rows, at most {percent(base)} before",
-        }[form]
-        fill, cut = _spread(past, values[place.mask], value) if form == "default" else (0.0, np.inf)
-        clipped = fill > cut + limits.SLICE_GAIN
-        yield Candidate(
-            kind="precision" if clipped else "fill",
-            form="clipped" if clipped else form,
-            columns=(column,),
-            words=f"is cut off at {shown} in part of the rows" if clipped else words,
-            affected=affected,
-            place=place,
-            strength=present / (base + limits.RATE_FLOOR),
-            undo=put_draws((column,), affected),
-            holds=rate_holds(hits, present, base),
-            crisp=crisp,
-            rivals=() if clipped or cut > fill + limits.SLICE_GAIN else (f"cut off at {shown} in part of the rows",),
-            fix=_fix(column, shown, "clipped" if clipped else form),
-            proof=f"{plain(value)} took at most {percent(base)} of as many rows before",
-            facts={"value": value},
-        )
+        crisp = base < 0.2 * present
+        if form == "default":
+            beyond = _beyond_bursts(case, column, value, hits, place)
+            if beyond <= 1:
+                continue
+            # Other values can stand in as well, so undoing proves nothing: it must be as far again from any burst.
+            crisp = crisp and beyond > limits.STANDS
+        yield _of_number(case, column, value, found, form, crisp=crisp)
         return
+
+
+def _beyond_bursts(case: Case, column: str, value: float, hits: Mask, place: Place) -> float:
+    """How far the value is kept up, in units of what would be too far for a burst of it; 0 where it is natural."""
+    if in_runs(case, column, hits, place) or in_company(case, column, value, hits & place.mask):
+        return 0.0
+    past = case.history.number(column)
+    kept_up = sustained(hits[place.mask]) - past.usual_share(value)
+    return float(kept_up / (limits.STANDS * past.worst_sustained(place.rows) + limits.RATE_FLOOR))
+
+
+def _of_number(
+    case: Case, column: str, value: float, found: tuple[Place, float, float], form: str, *, crisp: bool
+) -> Candidate:
+    past, values = case.history.number(column), case.numbers(column)
+    place, present, base = found
+    hits = values == value
+    affected = hits & place.mask
+    shown, share = plain(value), percent(float(affected.mean()))
+    fill, cut = _spread(past, values[place.mask], value) if form == "default" else (0.0, np.inf)
+    if fill > cut + limits.SLICE_GAIN:
+        form = "clipped"
+    words = {
+        "constant": f"is always {shown}",
+        "nulls_filled": f"has {shown} where nulls used to be ({percent(float(past.nulls.mean()))} of rows)",
+        "sentinel": f"is {shown} (a stand-in for missing?) in {share} of rows",
+        "default": f"is {shown} in {percent(present)} of rows, at most {percent(base)} before",
+        "clipped": f"is cut off at {shown} in part of the rows",
+    }[form]
+    unsure = form == "default" and cut <= fill + limits.SLICE_GAIN
+    return Candidate(
+        kind="precision" if form == "clipped" else "fill",
+        form=form,
+        columns=(column,),
+        words=words,
+        affected=affected,
+        place=place,
+        strength=present / (base + limits.RATE_FLOOR),
+        undo=put_draws((column,), affected),
+        holds=rate_holds(hits, present, base),
+        crisp=crisp,
+        rivals=(f"cut off at {shown} in part of the rows",) if unsure else (),
+        fix=_fix(column, shown, form),
+        proof=f"{shown} took at most {percent(base)} of as many rows before",
+        facts={"value": value},
+    )
 
 
 def _fix(column: str, shown: str, form: str) -> str:

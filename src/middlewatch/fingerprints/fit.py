@@ -64,8 +64,11 @@ class Fit:
             places = [place] if whole is None else [whole, place]
         known = np.isfinite(self.values)
         places = [one for one in places if one.rows >= span(case)]
+        spoken = np.clip(self.evidence, -limits.CLIP, limits.CLIP)
+        # Where the rows of a place together speak against the map, it can only have been at work on some of them.
         for one in places:
-            yield one, one.mask & known
+            if spoken[one.mask & known].sum() > 0:
+                yield one, one.mask & known
         for one in places:
             yield one, one.mask & known & (self.evidence > 0)
 

@@ -42,7 +42,9 @@ def fingerprints(case: Case) -> Iterator[Candidate]:
 def _good(fit: Fit, past: NumberPast, reach: float) -> bool:
     """Back inside history; by its values where they can tell, else by a factor that history never came near."""
     lattice = past.lattice
-    known = lattice is not None and (fit.matched or 0.0) >= limits.LATTICE_MATCH * lattice.least
+    # Where days were full of values never seen, few that are back where they belong prove nothing.
+    enough = max(limits.LATTICE_MATCH * lattice.least, limits.LATTICE_CONTROL) if lattice is not None else np.inf
+    known = (fit.matched or 0.0) >= enough
     # Values that are back where they belong may have had an unusual day besides.
     if fit.left > max(limits.INSIDE, 0.1 * fit.apart if known and not fit.partial else 0.0):
         return False

@@ -69,6 +69,8 @@ NEW_SHARE: Final = 0.025
 STANDS: Final = 2.0
 """A constant must last this many times the longest run of one value in the past, and a default be kept up by this
 many times the share: half a day of fog, a calm night are records too, and no faults."""
+RUNS: Final = 0.1
+"""How much more often than by chance a row repeats the value before it, from which a column comes in runs."""
 FREQUENT: Final = 0.25
 """A value with more than this share of the past is no burst but how the column is."""
 SPIKE_SHARE: Final = 0.02
