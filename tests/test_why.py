@@ -15,6 +15,7 @@ import middlewatch as mw
 from middlewatch import ids, library, predictions
 from middlewatch.errors import NotFound, NothingToDo, UsageError
 from middlewatch.why import Diagnosis, diagnose
+from middlewatch.why.rows import span_of
 
 FIRST = date(2026, 1, 1)
 TRAINED_DAYS = 40
@@ -101,6 +102,14 @@ def test_a_calm_day_is_silent_and_says_what_was_checked(shop: mw.Handle) -> None
     assert found.checked["rows"] == ROWS
     assert any("v2 answers the logged rows the same" in one for one in found.ruled_out)
     assert found.next == "middlewatch status"
+
+
+def test_a_day_that_ends_at_noon_is_held_against_mornings(shop: mw.Handle) -> None:
+    rows = orders(TRAINED_DAYS + CALM_DAYS, 1).drop("bad")
+    shop.score(rows.filter(pl.col("at").dt.hour() < 12), log=True, caller="shop/1")
+    span = span_of(shop.project, shop.model, incident=None, since=NIGHT, until=NIGHT + timedelta(days=1), now=NOW)
+    assert len(span.past) == 28
+    assert {hour for one in span.past for hour in one["mw.time"].dt.hour().unique()} == set(range(12))
 
 
 def test_another_unit_is_named_with_its_effect_and_rolling_back_would_not_help(shop: mw.Handle) -> None:

@@ -6,7 +6,7 @@ They are played through a server and the command line (`real`), as is a choice o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -187,8 +187,12 @@ def rows(stream: Stream, ideas: list[str], seed: int) -> Iterator[Night]:
         at = list(FAULTS).index(idea)
         strength = 1 + (at + seed) % 2
         fault = FAULTS[idea](stream, np.random.default_rng([seed, at]), strength)
-        if fault is not None:
-            yield Night(idea, fault, strength)
+        if fault is None:
+            continue
+        if any(stream.kinds[c] == "whole" for c in fault.columns):
+            # Decimals in a column of whole numbers are refused: that is what the schema is for, and the answer.
+            fault = replace(fault, kinds=(*fault.kinds, "type/other"))
+        yield Night(idea, fault, strength)
 
 
 def nights(stream: Stream, seed: int, only: list[str], *, labels: bool) -> Iterator[Night]:

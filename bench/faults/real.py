@@ -110,7 +110,7 @@ def base(stream: Stream, folder: Path) -> Base:
     run(folder, "promote", LIVE, "--force", "bench")
     made = Base(folder, rows, day, columns, stream.target, stream.name in WITH_OUTCOMES)
     log(made, folder, rows.filter(pl.col("at").is_between(learnt, day, closed="left")))
-    run(folder, "monitor", "--until", day.isoformat())
+    run(folder, "monitor", "--until", (day + timedelta(hours=2)).isoformat())
     for one in run(folder, "incidents").get("incidents", []):
         # An alarm by chance would take its days out of what is usual.
         run(folder, "incidents", str(one["n"]), "resolve", "--cause", "chance")
@@ -260,7 +260,8 @@ def judge(made: Base, data: str, night: Night, number: int, seed: int) -> tuple[
         folder = Path(shutil.copytree(made.folder, Path(place) / "project"))
         broken = play(made, night, folder, noon=noon, innocent=innocent, seed=seed)
         until = (made.day + timedelta(days=1)).isoformat()
-        alarmed = run(folder, "monitor", "--until", until).get("incidents")
+        later = made.day + timedelta(days=1, hours=2)  # when no rows of the day are waited for any more
+        alarmed = run(folder, "monitor", "--until", later.isoformat()).get("incidents")
         begun = os.times().children_user
         # As whoever is paged asks: about the incident, or where none was opened about the day.
         answer = run(folder, "why", *(() if alarmed else ("--since", made.day.isoformat(), "--until", until)))

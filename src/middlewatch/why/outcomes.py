@@ -55,9 +55,10 @@ def look(project: Project, name: str, span: Span, schema: Schema, *, blamed: boo
     joined = _timed(labels.join(every, held).frame, held)
     ends = np.cumsum([one.height for one in refs])
     now, past = joined[: ends[0]], [joined[a:b] for a, b in pairwise(ends)]
-    # How old the window is by the log's own clock: what is replayed or imported lives in its own time.
+    # How old the window's last row is by the log's own clock: what is replayed or imported lives in its own time.
     newest = newest_event(project, name, span.until)
-    age = max((newest or span.until) - span.until, timedelta())
+    last = span.rows["mw.time"].max()
+    age = max((newest or span.until) - (last if isinstance(last, datetime) else span.until), timedelta())
     came = [(frame, _came(one, age)) for frame, one in zip(served, past, strict=True)]
     late, told, facts = _missing(schema, span, now["mw.outcome"].is_not_null().to_numpy(), came)
     if schema.task == "multiclass":

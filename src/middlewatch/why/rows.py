@@ -291,7 +291,12 @@ def _sample(day: WindowDay, marked: Sequence[marks.Mark]) -> pl.DataFrame:
 
 
 def _hours(span: Span, project: Project) -> list[int]:
-    """Clock hours of the zone that the span touches; all of them for a day or more."""
+    """Clock hours of the zone in which the span has rows: what was refused or never came since noon leaves a morning,
+    which no whole day is like. All that the span touches where it has none."""
+    local = pl.col("mw.time").dt.convert_time_zone(str(project.zone)).dt.hour()
+    there = span.rows.select(local.unique()).to_series().drop_nulls().sort().to_list() if span.rows.height else []
+    if there:
+        return [int(hour) for hour in there]
     if span.until - span.since >= timedelta(hours=23):
         return list(range(24))
     at = span.since.astimezone(project.zone)
