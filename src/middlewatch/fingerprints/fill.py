@@ -17,7 +17,7 @@ from .candidate import Candidate, percent, plain, put_draws, rate_holds
 from .case import NUMBERS, WORDS, Case
 from .company import company, mixed
 from .history import CategoryPast, Floats, Mask, NumberPast, sustained
-from .natural import in_company, in_runs
+from .natural import in_company, in_runs, runs
 from .places import Place, locate_hits
 
 SENTINELS = frozenset(
@@ -84,7 +84,11 @@ def _beyond_bursts(case: Case, column: str, value: float, hits: Mask, place: Pla
         return 0.0
     past = case.history.number(column)
     kept_up = sustained(hits[place.mask]) - past.usual_share(value)
-    return float(kept_up / (limits.STANDS * past.worst_sustained(place.rows) + limits.RATE_FLOOR))
+    burst = past.worst_sustained(place.rows)
+    if runs(case.history, column) >= limits.RUNS:
+        # Its values come an hour long; had the rows been joined wrongly, one would be spread like a fill.
+        burst = max(burst, past.worst_excess)
+    return float(kept_up / (limits.STANDS * burst + limits.RATE_FLOOR))
 
 
 def _of_number(

@@ -122,6 +122,13 @@ class NumberPast:
             self._bursts[length] = worst
         return self._bursts[length]
 
+    @cached_property
+    def worst_excess(self) -> float:
+        """The most that one not always frequent value ever gained in a window over its usual share."""
+        usual = self.usual_shares
+        gained = (self._values[2] - usual)[usual <= limits.FREQUENT]
+        return float(gained.max()) if len(gained) else 0.0
+
     def usual_share(self, value: float) -> float:
         """Share of all past values that one value holds."""
         at = int(np.searchsorted(self.distinct, value))

@@ -19,7 +19,7 @@ _WIDTH = 32
 
 def in_runs(case: Case, column: str, hits: Mask, place: Place) -> bool:
     """Do these rows stand together as rows of one value of this column always did, where they always did?"""
-    usual: float = case.history.kept(("runs", column), lambda: _usual_runs(case.history, column))
+    usual = runs(case.history, column)
     there = hits[place.mask]
     share = float(there.mean())
     if usual < limits.RUNS or not 0 < share < 1:
@@ -28,8 +28,13 @@ def in_runs(case: Case, column: str, hits: Mask, place: Place) -> bool:
     return (again - share) / (1 - share) > 0.5 * usual
 
 
-def _usual_runs(history: History, column: str) -> float:
+def runs(history: History, column: str) -> float:
     """How much more often than by chance a past row had the value of the row before it: 0 by chance, 1 always."""
+    usual: float = history.kept(("runs", column), lambda: _usual_runs(history, column))
+    return usual
+
+
+def _usual_runs(history: History, column: str) -> float:
     found = []
     for one in history.raw(column):
         known: Floats = one[np.isfinite(one)]

@@ -46,7 +46,10 @@ def _good(fit: Fit, past: NumberPast, reach: float) -> bool:
     enough = max(limits.LATTICE_MATCH * lattice.least, limits.LATTICE_CONTROL) if lattice is not None else np.inf
     known = (fit.matched or 0.0) >= enough
     # Values that are back where they belong may have had an unusual day besides.
-    if fit.left > max(limits.INSIDE, 0.1 * fit.apart if known and not fit.partial else 0.0):
+    most = max(limits.INSIDE, 0.1 * fit.apart if known and not fit.partial else 0.0)
+    if fit.proved and not fit.partial and fit.outside >= limits.SLICE:
+        most = limits.STANDS  # nowhere near history before, and value by value back where they belong
+    if fit.left > most:
         return False
     if fit.partial:
         came = np.unique(fit.values[fit.affected])
@@ -65,7 +68,7 @@ def _good(fit: Fit, past: NumberPast, reach: float) -> bool:
     if fit.map.form == "offset":
         # One value out there is a stand-in; values that are not out there are those of a warm week.
         several = len(np.unique(fit.values[fit.affected])) >= limits.LATTICE_DISTINCT
-        return several and fit.outside >= limits.SLICE and _added(fit, past)
+        return several and fit.matched is None and fit.outside >= limits.SLICE and _added(fit, past)
     if not fit.map.named and fit.map.slope < 0:
         return fit.apart > limits.STANDS and not _only_moved(fit, past)
     if fit.map.offset != 0 or fit.map.slope < 0:

@@ -177,7 +177,9 @@ def _test(case: Case, whole: Case, candidate: Candidate) -> Cause | None:
         return None
     inside = max((after.shape(c) for c in candidate.columns if case.kinds.get(c) not in ("text", "time")), default=0.0)
     was = max((case.shape(c) for c in candidate.columns if case.kinds.get(c) not in ("text", "time")), default=0.0)
-    enough = limits.INSIDE if candidate.exact else limits.BEYOND
+    enough = limits.BEYOND
+    if candidate.exact:  # what its own values prove may have had an unusual day besides
+        enough = limits.STANDS if candidate.crisp else limits.INSIDE
     if candidate.columns and candidate.kind != "rows" and inside > enough and inside > 0.5 * was:
         return None  # what is left of the column is as odd as it was: something else happened to it
     rest = inside / was if candidate.exact and was > 0 else 0.0
