@@ -1,6 +1,6 @@
 """What watching costs: a day judged by `middlewatch monitor` in a fresh process, and what a year of windows takes.
 
-    python bench/cost.py [--rows 1000000] [--days 30 365] [--wide 100] [--keep FOLDER]
+    python bench/cost.py [--rows 1000000] [--days 30 365] [--hours 60] [--wide 100] [--folder FOLDER]
 
 The log is written by the real ways: spool segments of a server, a segment every 15 minutes, as they lie before they
 are converted, and the Parquet files that they become; and the files of a batch. The past is made of seven different
@@ -78,13 +78,15 @@ def day_of(rows: int, day: date, seed: int, wide: int = 0) -> pl.DataFrame:
     )
 
 
-def site(folder: Path, wide: int = 0) -> Project:
+def site(folder: Path, wide: int = 0, *, window: str = "day") -> Project:
     """A new project whose model is served elsewhere: nothing of it but its log."""
     kinds: dict[str, Kind] = {**KINDS, **{f"more_{number:03d}": "number" for number in range(wide)}}
     centres = {"fare": 20.0, "temp": 15.0, "seats": 210.0, "distance": 2500.0, "customer": 100_000.0}
     columns = [Column(name=name, kind=kind, centre=centres.get(name, 0.0), nulls=0.1) for name, kind in kinds.items()]
     folder.mkdir(parents=True)
-    (folder / "middlewatch.toml").write_text(f'[models.{MODEL}]\ntask = "regression"\n', encoding="utf-8")
+    (folder / "middlewatch.toml").write_text(
+        f'[models.{MODEL}]\ntask = "regression"\n\n[monitor]\nwindow = "{window}"\n', encoding="utf-8"
+    )
     schema = Schema(name=MODEL, task="regression", columns=tuple(columns))
     (folder / f"{MODEL}.schema.toml").write_text(schema.to_toml(), encoding="utf-8")
     project = Project.open(folder)
@@ -182,12 +184,12 @@ def say(name: str, *figures: object) -> None:
     print(f"| {name} | {' | '.join(str(one) for one in figures)} |", flush=True)
 
 
-def again(project: Project, work: Callable[[Project], None], base: Path) -> tuple[float, float, float]:
-    """The day judged, in a copy of the project to which `work` brings the day's log."""
+def again(project: Project, work: Callable[[Project], None], base: Path) -> list[tuple[float, float, float]]:
+    """The day judged, in a copy of the project to which `work` brings the day's log; and the run after it."""
     shutil.copytree(project.root, base)
     copied = Project.open(base)
     work(copied)
-    figures = monitor(copied)
+    figures = [monitor(copied), monitor(copied)]
     shutil.rmtree(base)
     return figures
 
@@ -221,8 +223,10 @@ def judged(base: Path, rows: int, lengths: Sequence[int], ways: Sequence[int]) -
         say(f"{days} days", "all of the past, once", *(f"{one:.2f}" for one in first[:2]), f"{first[2]:.0f}")
         for place, (name, way) in enumerate(logs(frame)):
             if place in ways:
-                used = again(project, way, base / "copy")
-                say(f"{days} days", name, *(f"{one:.2f}" for one in used[:2]), f"{used[2]:.0f}")
+                for what, used in zip((name, "nothing new"), again(project, way, base / "copy"), strict=True):
+                    say(f"{days} days", what, *(f"{one:.2f}" for one in used[:2]), f"{used[2]:.0f}")
+        used = command(project, "status")
+        say(f"{days} days", "`status`", *(f"{one:.2f}" for one in used[:2]), f"{used[2]:.0f}")
         kept = folder_mb(project, ".day", ".json", ".bin")
         print(
             f"\n{days} days of windows take {kept:.1f} MB ({folder_mb(project, '.day'):.1f} profiles, "
@@ -231,6 +235,24 @@ def judged(base: Path, rows: int, lengths: Sequence[int], ways: Sequence[int]) -
             flush=True,
         )
         shutil.rmtree(project.root)
+
+
+def hourly(base: Path, rows: int, days: int) -> None:
+    """Windows of an hour: the past judged once, then hour after hour of a day of so many rows."""
+    project = site(base / "hours", window="hour")
+    past(project, days, rows)
+    frame = _with_ids(day_of(rows, LAST, 0))
+    begin = datetime(LAST.year, LAST.month, LAST.day, tzinfo=UTC)
+    print(f"\nwindows of an hour, {days} days of past\n\n| | CPU s | wall s | peak MB |\n|---|---|---|---|")
+    for hour in range(4):
+        until = begin + timedelta(hours=hour)
+        part = frame.filter(pl.col("mw.time").is_between(until - timedelta(hours=1), until, closed="left"))
+        predictions.write_batch(project.store, MODEL, part.drop("mw.id"))
+        what = f"the next hour, {part.height:,} rows" if part.height else "all of the past, once"
+        for name in (what, "nothing new"):
+            used = command(project, "monitor", "--until", until.isoformat())
+            say(name, *(f"{one:.2f}" for one in used[:2]), f"{used[2]:.0f}")
+    shutil.rmtree(project.root)
 
 
 def wide(base: Path, columns: int) -> None:
@@ -282,11 +304,14 @@ def main() -> None:
     parser.add_argument("--days", type=int, nargs="*", default=[30, 365], help="lengths of the past")
     parser.add_argument("--ways", type=int, nargs="*", default=[0, 1, 2], help="of the log: 0 batch, 1 server, 2 spool")
     parser.add_argument("--wide", type=int, default=100, help="columns of the wide table; 0 leaves it out")
+    parser.add_argument("--hours", type=int, default=0, help="days of past where windows are hours; 0 leaves it out")
     parser.add_argument("--folder", type=Path, help="where to work (default: a temporary folder)")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
         if chosen.days:
             judged(Path(folder), chosen.rows, chosen.days, chosen.ways)
+        if chosen.hours:
+            hourly(Path(folder), chosen.rows, chosen.hours)
         if chosen.wide:
             wide(Path(folder), chosen.wide)
 

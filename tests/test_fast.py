@@ -22,7 +22,7 @@ from middlewatch.blocks import Lens, began, ends, extremes, measure
 from middlewatch.fast import Watcher, look_back
 from middlewatch.fast.signs import otherwise
 from middlewatch.fast.telling import MONITOR, TRAFFIC
-from middlewatch.fast.usual import limit
+from middlewatch.fast.usual import Usual, limit
 from middlewatch.ids import new_id
 from middlewatch.incidents import Incident
 from middlewatch.lenses import lenses
@@ -279,6 +279,23 @@ def test_one_request_over_and_over_is_no_broken_model(tmp_path: Path) -> None:
     site.send(site.scored(answered(site.now, 400)).with_columns(pl.lit(0.5).alias("mw.score")))
     [found] = site.incidents()
     assert found.channels == ("constant", "replay")
+
+
+def test_a_column_that_stands_still_is_told(site: Site) -> None:
+    start(site)
+    site.send(answered(site.now, 300).with_columns(temp=pl.lit(20.0)))
+    [found] = site.incidents()
+    assert ("temp", "constant") in {(one["column"], one["channel"]) for one in found.top}
+    assert {one["column"] for one in found.top} <= {"temp", "mw.score"}
+    site.send(answered(site.now, 600))
+    assert not site.incidents()[0].active
+
+
+def test_days_that_were_stored_before_say_nothing_of_what_stands_still() -> None:
+    day = ({"same": {"temp": 0.3}},)
+    assert Usual((day,) * 7).most_same("temp", 7) == 0.3
+    assert Usual(((({"null": {}}),),) * 7).most_same("temp", 7) is None
+    assert Usual((day,) * 6).most_same("temp", 7) is None
 
 
 @pytest.mark.parametrize("days", [0, 28])

@@ -5,7 +5,7 @@ to some row, of one model version and one local day: half of the 500 within whic
 a fault begins, a block is full of it in time. A day's first blocks are shorter, from 100 rows on.
 
     Lens      what one version takes for known: categories, ranges, the threshold of its decisions
-    measure   blocks of a frame -> shares of nulls, of values never seen, of decisions; where the scores lie
+    measure   blocks of a frame -> shares of nulls, of values never seen, of repeats, of decisions; where the scores lie
     extremes  the blocks of each hour -> a few numbers, which are stored; nothing of the past is read again
 
 Pure: no disk, no clock, no chance.
@@ -79,6 +79,7 @@ class Blocks:
     ends: Ints
     null: Mapping[str, Floats]
     unseen: Mapping[str, Floats]
+    same: Mapping[str, Floats]
     scored: Scored
 
     @property
@@ -103,13 +104,14 @@ def measure(frame: pl.DataFrame, lens: Lens, at: Ints, scored: Scored | None = N
     `scored` is what the scores say where another version's are meant.
     """
     starts = np.maximum(at - BLOCK, 0)
-    null, unseen = {}, {}
+    null, unseen, same = {}, {}, {}
     for name in lens.columns:
         if name not in frame.columns:
             continue
         column = frame[name]
         missing = nulls_of(column)
         null[name] = _shares(missing, starts, at)
+        same[name] = _shares(repeats_of(column), starts, at)
         strange = strange_of(column, lens)
         if strange is not None:
             unseen[name] = _shares(strange, starts, at)
@@ -118,6 +120,7 @@ def measure(frame: pl.DataFrame, lens: Lens, at: Ints, scored: Scored | None = N
         ends=at,
         null=null,
         unseen=unseen,
+        same=same,
         scored=scored if scored is not None else score_blocks(frame[SCORE].to_numpy(), decisions(frame, lens), at),
     )
 
@@ -160,6 +163,11 @@ def nulls_of(column: pl.Series) -> Flags:
     if column.dtype.is_float():
         missing = missing | column.is_nan().fill_null(False)
     return missing.to_numpy()
+
+
+def repeats_of(column: pl.Series) -> Flags:
+    """Which rows hold the value of the row before."""
+    return (column == column.shift(1)).fill_null(False).to_numpy()
 
 
 def strange_of(column: pl.Series, lens: Lens) -> Flags | None:
@@ -216,6 +224,7 @@ def extremes(
             "blocks": int(here.sum()),
             "null": _largest(blocks.null, here),
             "unseen": _largest(blocks.unseen, here),
+            "same": {name: _short(values[here].max()) for name, values in blocks.same.items()},
             "decided": {name: _three(values[here]) for name, values in scored.decided.items()},
             "span": _spans(frame[int(blocks.starts[here].min()) : int(blocks.ends[here].max())], lens),
         }

@@ -39,6 +39,10 @@ MIDDLE = 0.39
 NARROWER = 10.0
 # Not every row needs the same score: a fault upstream leaves some rows whole.
 ALIKE = 0.9
+# A column that stands still: nine of ten rows repeat the one before, where at most four of five ever did. One that
+# hardly varies cannot be told from one that is stuck: 250 rows with one value come by themselves.
+STUCK = 0.9
+VARIES = 0.8
 # Of requests that are all the same, scores that are all the same say nothing.
 VARIED = 10
 # The fast channel may spend a tenth of the alarms on false ones. Days are 8 times 3 hours, each with its own past of 28
@@ -107,6 +111,7 @@ def signs(
     start, end = int(seen.blocks.starts[place]), int(seen.blocks.ends[place])
     found = [
         *_inputs(seen, place, inputs, lens, allowed),
+        *_stuck(seen, place, inputs),
         *(_scores(seen, place, scores, k) if scores.days >= ENOUGH else _broken(seen, place)),
     ]
     times = seen.frame["mw.time"]
@@ -154,6 +159,23 @@ def _inputs(seen: Looked, place: int, usual: Usual, lens: Lens, allowed: Mapping
             strange = blocks.nulls_of(column) if of == "null" else blocks.strange_of(column, lens)
             if strange is not None:
                 yield Reading.over(name, of, now, line, now, worst), strange, worst
+
+
+def _stuck(seen: Looked, place: int, usual: Usual) -> Iterator[Found]:
+    """Columns that stand still though requests differ."""
+    part = slice(int(seen.blocks.starts[place]), int(seen.blocks.ends[place]))
+    found = [name for name, shares in seen.blocks.same.items() if shares[place] >= STUCK]
+    if not found or part.stop - part.start < BLOCK or not _varied(seen, part):
+        return
+    for name in found:
+        worst = usual.most_same(name, ENOUGH)
+        if worst is not None and worst <= VARIES:
+            now = float(seen.blocks.same[name][place])
+            yield (
+                Reading.over(name, "constant", now, STUCK, now, worst),
+                blocks.repeats_of(seen.frame[name][part]),
+                worst,
+            )
 
 
 def _broken(seen: Looked, place: int) -> Iterator[Found]:

@@ -40,6 +40,14 @@ class Usual:
         """The largest share that a block of these hours had."""
         return max((float(one[of].get(name, 0.0)) for one in self._hours()), default=0.0)
 
+    def most_same(self, name: str, days: int) -> float | None:
+        """The largest share of rows that repeated the one before; None where under so many days tell: the first ones
+        that were stored do not.
+        """
+        held = [[one["same"][name] for one in day if name in one.get("same", ())] for day in self.of_days]
+        told = [max(one) for one in held if one]
+        return float(max(told)) if len(told) >= days else None
+
     def decided(self, name: str, k: float) -> tuple[float, float]:
         """The usual share of a decision, and how far from it a share must be (see `_swing`)."""
         triples = [[one["decided"][name] for one in day if name in one["decided"]] for day in self.of_days]

@@ -27,7 +27,7 @@ CHANNELS = {
     "tie": "what it goes with",
     "volume": "number of rows",
     "refused": "share refused",
-    "constant": "share with the same score",
+    "constant": "share with one and the same value",
     "collapsed": "spread of the scores",
     "decisions": "decisions",
     "replay": "what its version answers to the same rows",
