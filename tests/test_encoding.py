@@ -49,10 +49,15 @@ CELLS = {
 ROWS = st.lists(st.fixed_dictionaries(CELLS), min_size=1, max_size=12)
 
 
-@settings(max_examples=150)
-@given(ROWS, ROWS)
-def test_a_row_is_encoded_as_in_a_batch_bit_for_bit(training: list[dict[str, Any]], rows: list[dict[str, Any]]) -> None:
-    encoding = Encoding.of(SCHEMA, typed(training))
+PLAIN = Schema(name="m", columns=(Column(name="temp", kind="number"), *SCHEMA.columns[1:]))
+
+
+@settings(max_examples=200)
+@given(ROWS, ROWS, st.sampled_from([SCHEMA, PLAIN]))
+def test_a_row_is_encoded_as_in_a_batch_bit_for_bit(
+    training: list[dict[str, Any]], rows: list[dict[str, Any]], schema: Schema
+) -> None:
+    encoding = Encoding.of(schema, typed(training))
     encoding = Encoding.from_dict(json.loads(json.dumps(encoding.to_dict())))
     matrix = encoding.encode(typed(rows))
     assert matrix.shape == (len(rows), 4)

@@ -63,12 +63,19 @@ def code(column: EncodedColumn, value: Any) -> float:
 class Encoding:
     """The encoding of one model version: its inputs in order, each with its rule."""
 
-    __slots__ = ("_coders", "columns", "names")
+    __slots__ = ("_coders", "_codes", "columns", "names")
 
     def __init__(self, columns: Sequence[EncodedColumn]) -> None:
         self.columns = tuple(columns)
         self.names = tuple(one.name for one in self.columns)
         self._coders = tuple((one.name, coder(one)) for one in self.columns)
+        # Where no number means missing a value stands for itself, or has its place in a list: no call is needed.
+        self._codes: tuple[dict[str, float] | None, ...] | None = None
+        if not any(one.missing for one in self.columns):
+            self._codes = tuple(
+                {value: float(at) for at, value in enumerate(one.values)} if one.kind == "category" else None
+                for one in self.columns
+            )
 
     @staticmethod
     def of(schema: Schema, frame: pl.DataFrame) -> Encoding:
@@ -104,9 +111,17 @@ class Encoding:
         return tuple(index for index, one in enumerate(self.columns) if one.kind == "category")
 
     def encode_row(self, values: Mapping[str, Any] | Sequence[Any]) -> list[float]:
-        """One row: by name, or in the order of `names`. Every input must be there (None where missing)."""
+        """One row: by name, or in the order of `names`. Every input must be there (None where missing).
+
+        Whole numbers and booleans may stay what they are: as floats they are the same to the bit.
+        """
         if isinstance(values, Mapping):
             return [rule(values[name]) for name, rule in self._coders]
+        if self._codes is not None:
+            return [
+                (NAN if value is None else value) if codes is None else codes.get(value, NAN)
+                for codes, value in zip(self._codes, values, strict=True)
+            ]
         return [rule(value) for (_, rule), value in zip(self._coders, values, strict=True)]
 
     def encode(self, frame: pl.DataFrame) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import importlib.util
+import struct
 import sys
 import threading
 import weakref
@@ -146,7 +147,7 @@ class _LightGBM:
                 raise Refused(f"the model has {came.value} {word}, its manifest says {wanted}")
 
     def _fast(self) -> tuple[Any, ...]:
-        """This thread's prepared call: (function, arguments, input buffer, output buffer)."""
+        """This thread's prepared call: how values get into the input buffer, that, the call, the output buffer."""
         config = ctypes.c_void_p()
         self._check(
             self._long.LGBM_BoosterPredictForMatSingleRowFastInit(
@@ -160,19 +161,22 @@ class _LightGBM:
         length = ctypes.c_int64()
         arguments = (config, ctypes.byref(inputs), ctypes.byref(length), ctypes.byref(output))
         call = self._short.LGBM_BoosterPredictForMatSingleRowFast
-        self._local.fast = fast = (call, arguments, inputs, output)
+        self._local.fast = fast = (struct.Struct(f"{self.features}d").pack_into, inputs, call, arguments, output)
         return fast
 
     def row(self, values: Sequence[float]) -> float | list[float]:
         try:
-            call, arguments, inputs, output = self._local.fast
+            pack, inputs, call, arguments, output = self._local.fast
         except AttributeError:
-            call, arguments, inputs, output = self._fast()
-        inputs[:] = values
+            pack, inputs, call, arguments, output = self._fast()
+        try:
+            pack(inputs, 0, *values)
+        except struct.error as error:
+            raise ValueError(f"a row has {len(values)} values, the model {self.features} features") from error
         if call(*arguments) != 0:
             self._check(-1)
-        answer: list[float] = output[:]
-        return answer[0] if self.outputs == 1 else answer
+        answer: float | list[float] = output[0] if self.outputs == 1 else output[:]
+        return answer
 
     def rows(self, table: Sequence[Sequence[float]]) -> list[float] | list[list[float]]:
         flat = array("d")

@@ -68,6 +68,7 @@ class Metrics:
         self._folder = folder
         self._values: dict[tuple[str, Labels], float] = defaultdict(float)
         self._requests: dict[Request, list[float]] = {}
+        self._predicted: dict[tuple[str, str], tuple[str, Labels]] = {}
 
     def request(self, route: str, model: str, version: str, code: int, seconds: float) -> None:
         """Count one answered request and its time."""
@@ -80,7 +81,11 @@ class Metrics:
 
     def predicted(self, model: str, version: str, rows: int) -> None:
         """Count predictions of an answer."""
-        self._values["middlewatch_predictions_total", (("model", model), ("version", version))] += rows
+        key = self._predicted.get((model, version))
+        if key is None:
+            labels = (("model", model), ("version", version))
+            key = self._predicted[model, version] = ("middlewatch_predictions_total", labels)
+        self._values[key] += rows
 
     def add(self, name: str, amount: float = 1, **labels: str) -> None:
         """Add to a counter."""
