@@ -118,8 +118,11 @@ def test_faulty_requests_are_answered_in_words_and_kept_as_evidence(tmp_path: Pa
         assert client.ask("POST", "/predict", b"")[0] == 400
         assert client.ask("POST", "/predict", json.dumps({**row, "temp": float("nan")}).encode())[0] == 400
         assert client.ask("POST", "/predict", {**row, "sets": 1})[1]["error"].endswith('did you mean "seats"?')
+        assert "GET /docs" in client.ask("POST", "/predict", b"hello")[1]["fix"]
         status, facts, headers = client.ask("GET", "/predict")
         assert (status, headers["allow"]) == (405, "POST")
+        assert facts["fix"] == "curl URL/predict -d '{...}': GET /docs shows one to copy"
+        assert client.ask("POST", "/models/delay", row)[1]["fix"] == 'did you mean "/models/delay/predict"?'
         status, facts, _ = client.ask("GET", "/prdict")
         assert (status, facts["fix"]) == (404, 'did you mean "/predict"?')
         assert client.ask("POST", "/predict", row, content_encoding="gzip")[0] == 415
@@ -134,9 +137,9 @@ def test_faulty_requests_are_answered_in_words_and_kept_as_evidence(tmp_path: Pa
         for _ in range(100):
             client.ask("POST", "/predict", {**row, "seats": "12"})
         text = client.ask("GET", "/metrics")[1]["text"]
-        assert re.search(r'middlewatch_refused_total\{model="delay"\} 107\b', text)
+        assert re.search(r'middlewatch_refused_total\{model="delay"\} 108\b', text)
         kept = predictions.read_refused(project.store, project.spool("delay"), "delay")
-        assert kept.height == 107, "each is noted"
+        assert kept.height == 108, "each is noted"
         whole = sum(raw != b"" for raw in kept["mw.raw"])
         times = kept["mw.received"].to_list()
         seconds = (times[-1] - times[0]).total_seconds()
@@ -406,6 +409,29 @@ def test_a_full_disk_is_a_503_and_never_a_silent_gap(tmp_path: Path) -> None:
         assert set(statuses) == {200, 503}
         assert 'middlewatch_log_failures_total{model="delay"}' in client.ask("GET", "/metrics")[1]["text"]
         assert logged(project)["mw.id"].to_list() == answered
+
+
+def test_a_folder_that_takes_no_file_is_a_503_until_it_does(tmp_path: Path) -> None:
+    """A file stands where the log's folder was: rights would not stop who runs as root."""
+    project = ready(tmp_path, {"delay": "binary"})
+    row, spool = bodies(1)[0], project.spool("delay")
+    with serving(tmp_path) as (_, client):
+        first = client.predict(row)
+        spool.rename(tmp_path / "kept")
+        spool.write_text("in the way")
+        wait_until(lambda: client.ask("POST", "/predict", row)[0] == 503)
+        status, facts, headers = client.ask("POST", "/predict", row)
+        assert (status, facts["error"]) == (503, "the prediction log cannot be written")
+        assert facts["where"] == str(spool)
+        assert headers["retry-after"] == "1"
+        status, facts, _ = client.ask("GET", "/readyz")
+        assert (status, facts["ready"]) == (503, False)
+        assert "cannot be written" in facts["models"]["delay"]["problem"]
+        spool.unlink()
+        wait_until(lambda: client.ask("GET", "/readyz")[0] == 200)
+        last = client.predict(row)
+        kept = [one for part in ("kept", spool) for one in predictions.live(tmp_path / part)]
+    assert {first["id"], last["id"]} <= {ident for _, frame in kept for ident in frame["mw.id"]}
 
 
 def test_durability_power(tmp_path: Path) -> None:

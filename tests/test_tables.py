@@ -309,3 +309,9 @@ def test_a_name_that_the_header_has_twice_is_told_apart(tmp_path: Path) -> None:
     raw = tables.scan("a.csv", base=tmp_path)
     assert raw.columns == ["a", "b", "a__2", "a__2__2"]
     assert raw.collect().row(0) == ("1", "2", "3", "4")
+
+
+def test_a_model_of_mlflow_is_told_what_to_type_instead(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="is a model of MLflow, and no table") as caught:
+        tables.scan("mlflow:models:/delay@champion", base=tmp_path)
+    assert "mlflow.lightgbm.load_model" in caught.value.fix

@@ -52,6 +52,7 @@ _EXPECTED = {
     "text": "a string",
     "time": "a string with a time in ISO 8601",
 }
+EXAMPLE = 'send {"column": value, ...}: GET /docs shows one to copy'
 NAMED = 12
 """So many missing fields are named in a refusal: what somebody forgot, without the page of a wide model."""
 _TIME_HELP = 'write "2026-11-22T02:00:00Z"'
@@ -379,7 +380,7 @@ def _cells(body: Body) -> dict[str, msgspec.Raw]:
             "the body is not an object",
             came=_described(body),
             expected="an object with the model's inputs by name",
-            fix='send {"column": value, ...}',
+            fix=EXAMPLE,
         ) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _broken(error, empty=not bytes(body).strip()) from None
@@ -387,14 +388,14 @@ def _cells(body: Body) -> dict[str, msgspec.Raw]:
 
 def _broken(error: Exception, *, empty: bool = False) -> UsageError:
     if empty:
-        return UsageError("the body is empty", fix='send {"column": value, ...}')
+        return UsageError("the body is empty", fix=EXAMPLE)
     if isinstance(error, RecursionError):
         why = "it is nested too deeply"
     elif isinstance(error, UnicodeDecodeError):
         why = "it is not UTF-8"
     else:
         why = str(error).removeprefix("JSON is malformed: ")
-    return UsageError("the body is not JSON", why=why, fix="NaN and Infinity are not JSON either: send null")
+    return UsageError("the body is not JSON", why=why, fix=f"{EXAMPLE}; null, not NaN, for what is missing")
 
 
 def _refusal(field: Field, came: str, fix: str) -> RequestRefused:

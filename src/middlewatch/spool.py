@@ -176,7 +176,7 @@ class Spool:
         """True where somebody removed or moved the folder under us: what we write is not where readers look."""
         try:
             return not os.path.samestat(os.stat(self._path), os.fstat(self._fd))
-        except FileNotFoundError:
+        except OSError:  # it is not there, or cannot be looked at
             return True
 
     def sync(self) -> None:
@@ -284,7 +284,7 @@ def _force(folder: Path) -> None:
 def segments(folder: Path, stream: str = "log") -> list[Name]:
     """Segments of a stream that lie in a spool folder, by writer and number; none where there is no folder."""
     found = []
-    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
         for entry in entries:
             match = _FILE.fullmatch(entry.name)
             if match and match[1] == stream:

@@ -103,6 +103,12 @@ def scan(table: str | Path, *, base: Path) -> Raw:
     ambiguous, OutOfReach for a bucket that does not answer.
     """
     source = str(table)
+    if source.startswith("mlflow:"):
+        raise TableError(
+            f"{source} is a model of MLflow, and no table",
+            fix='name a table here; train = "train.py" beside it, whose train(table, target, seed) returns'
+            " mlflow.lightgbm.load_model(URI) (or sklearn, xgboost), makes it a version; docs/import.md",
+        )
     if "://" in source and not source.startswith("file://"):
         return _scan_remote(source)
     path = base / Path(source.removeprefix("file://")).expanduser()

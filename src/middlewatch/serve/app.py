@@ -258,7 +258,12 @@ class App:
         allowed = ("POST",) if posted else ("GET", "HEAD")
         if method not in allowed:
             raise HttpError(
-                405, f"{path} is asked by {allowed[0]}, not {method}", headers={b"allow": ", ".join(allowed).encode()}
+                405,
+                f"{path} is asked by {allowed[0]}, not {method}",
+                fix=f"curl URL{self._root}{path} -d '{{...}}': GET {self._root}/docs shows one to copy"
+                if posted
+                else "",
+                headers={b"allow": ", ".join(allowed).encode()},
             )
         code, kind = 200, JSON
         if path == "/events":
@@ -342,6 +347,8 @@ class App:
         if path in ("/predict", "/labels", mlflow.ROUTE):
             known = [one for one in (*self._predict, *self._labels) if one.endswith(path)]
             return NotFound("this server has several models", fix=f"ask one of: {', '.join(known)}")
+        if f"{path}/predict" in self._predict:
+            return NotFound(f'there is nothing at "{path[:100]}"', fix=f'did you mean "{path}/predict"?')
         return NotFound(f'there is nothing at "{path[:100]}"', fix=nearest(path, routes))
 
 

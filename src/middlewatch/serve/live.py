@@ -119,18 +119,23 @@ class Live:
 
     def _run(self) -> None:
         while not self._stopped.wait(POLL):
-            self.follow()
-            now = _clock()
-            self.tell(now)
-            for name, one in self.journalists.items():
-                one.tick(int(now.timestamp() * 1_000_000))
-                self.metrics.put("middlewatch_log_bytes_total", one.log.bytes, model=name)
-                self.metrics.put("middlewatch_refused_kept_total", one.kept, model=name)
-            self.inbox.tick(int(now.timestamp() * 1_000_000))
-            self.roll.tick(self.versions(), now)
-            for chore in self.chores:
-                chore()
-            self.metrics.keep()
+            try:
+                self._round(_clock())
+            except Exception:  # noqa: BLE001 - without this thread no release would be seen any more
+                traceback.print_exc()
+
+    def _round(self, now: datetime) -> None:
+        self.follow()
+        self.tell(now)
+        for name, one in self.journalists.items():
+            one.tick(int(now.timestamp() * 1_000_000))
+            self.metrics.put("middlewatch_log_bytes_total", one.log.bytes, model=name)
+            self.metrics.put("middlewatch_refused_kept_total", one.kept, model=name)
+        self.inbox.tick(int(now.timestamp() * 1_000_000))
+        self.roll.tick(self.versions(), now)
+        for chore in self.chores:
+            chore()
+        self.metrics.keep()
 
     def _follow(self, name: str, standing: Standing) -> None:
         journal = self._journals[name]

@@ -112,7 +112,9 @@ class Site:
                 raise UsageError("the form is too large", fix="send what the page's own form holds")
             return self._answer(request)
         except MiddlewatchError as error:
-            if request.path.endswith(".json"):
+            # curl and clients take anything and name no page; a browser does.
+            asks = request.headers.get("accept", "text/html")
+            if request.path.endswith(".json") or "text/html" not in asks:
                 return as_json({**error.to_dict(), "code": error.exit_code}, status=error.status)
             return render(
                 "error.html", request, title=error.what, zone=self.project.zone, status=error.status, error=error
