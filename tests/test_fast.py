@@ -24,7 +24,7 @@ from middlewatch.fast.signs import otherwise
 from middlewatch.fast.telling import MONITOR, TRAFFIC
 from middlewatch.fast.usual import Usual, limit
 from middlewatch.ids import new_id
-from middlewatch.incidents import Incident
+from middlewatch.incidents import Incident, Incidents
 from middlewatch.lenses import lenses
 from middlewatch.library import Handle
 from middlewatch.monitor.beside import REFUSED, RELEASE
@@ -595,6 +595,29 @@ def test_the_day_joins_the_incident_of_the_same_onset(site: Site) -> None:
     assert "shape" in found.channels or "scattered" in found.channels or "tie" in found.channels
     assert found.severity == "page"
     assert done.windows[-1]["incidents"] == [1]
+
+
+def test_a_release_that_watcher_and_monitor_see_at_once_is_one_incident(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(site)
+    worse = publish(site.project, "delay", seed=5)
+    release(site, worse, forced="a slip of the hand")
+    rows = answered(site.now, 900, seed=44, version=worse)
+    site.send(site.scored(rows, worse), look=False)
+    opened = Incidents.open
+
+    def a_moment_later(self: Incidents, **facts: Any) -> Incident:
+        monkeypatch.setattr(Incidents, "open", opened)
+        site.look()
+        return opened(self, **facts)
+
+    monkeypatch.setattr(Incidents, "open", a_moment_later)
+    monitor.judge(site.project, "delay", until=TODAY + timedelta(days=1), now=TODAY + timedelta(days=1, hours=2))
+    [found] = site.incidents()
+    assert RELEASE in found.columns
+    assert found.windows == 1
+    assert f"{worse} answers unlike v1" in found.title
 
 
 def test_the_day_joins_what_was_over_before_its_end(site: Site) -> None:

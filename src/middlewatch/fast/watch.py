@@ -15,7 +15,7 @@ from middlewatch.following import Follower
 from middlewatch.journal import Entry, Journal
 from middlewatch.lenses import lenses
 from middlewatch.monitor import budget_of
-from middlewatch.monitor.beside import REFUSED, RELEASE, released_against_gate, unlike
+from middlewatch.monitor.beside import REFUSED, RELEASE, release_key, released_against_gate, unlike
 from middlewatch.predictions import COMPARE
 from middlewatch.replay import Replayer, Replayers, disagreement
 from middlewatch.shift import Reading
@@ -250,7 +250,7 @@ class Watcher:
         self._compare(entry, rows, now)
 
     def _compare(self, entry: Entry, rows: pl.DataFrame, now: datetime) -> None:
-        key = f"fast release {entry.n}"
+        key = release_key(entry)
         fresh, earlier = self._replayers.get(entry.version), self._replayers.get(entry.previous)
         if fresh is None or earlier is None or self.teller.told(key):
             return

@@ -60,6 +60,11 @@ def released_against_gate(entries: Iterable[Entry]) -> dict[str, Entry]:
     return {version: one for version, one in last.items() if one.facts.get("forced") and one.previous}
 
 
+def release_key(entry: Entry) -> str:
+    """What an incident about a release is known by: watcher or monitor, whoever sees it first opens the one."""
+    return f"fast release {entry.n}"
+
+
 def unlike(seen: Disagreement) -> Reading | None:
     """Two versions that answer the same rows as different models would, else None."""
     value = max(seen.decisions / RELEASE_DECISIONS, (1 - seen.order) / (1 - RELEASE_ORDER))

@@ -16,7 +16,7 @@ from middlewatch.shift import Facts, Reading, Verdict, Watch
 from middlewatch.shift.state import resume
 from middlewatch.times import iso
 
-from .beside import REFUSED, answered, refused, released, released_against_gate
+from .beside import REFUSED, RELEASE, answered, refused, release_key, released, released_against_gate
 from .budget import budget_of
 from .folds import Folds
 from .past import Past
@@ -304,8 +304,15 @@ class Run:
         incident = self._open(spent, moved, fresh, version)
         if incident.active:
             self.active[incident.n] = incident
+            if not incident.windows:  # the watcher opened it a moment ago
+                self._update(incident.n, unit, max(one.height for one in fresh), joined=moved)
             self._freeze(incident.n, self.previous if paired else self.watches)
         return [*lasting, incident.n]
+
+    def _key(self, unit: Unit, column: str, fresh: Sequence[Reading], version: str) -> str:
+        if (entry := self.forced.get(version)) and any(one.column == RELEASE for one in fresh):
+            return release_key(entry)
+        return f"{unit.start.isoformat()} {column}"
 
     def _open(
         self, units: Sequence[Unit], moved: Sequence[Reading], fresh: Sequence[Reading], version: str
@@ -320,7 +327,7 @@ class Run:
         after = self.past.answered(units[-1])
         peak = round(max(one.height for one in fresh), 4)
         incident = self.incidents.open(
-            key=f"{units[-1].start.isoformat()} {top[0]['column']}",
+            key=self._key(units[-1], top[0]["column"], fresh, version),
             at=self.now,
             actor=ACTOR,
             facts={
