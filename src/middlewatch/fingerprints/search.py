@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 import middlewatch.fingerprints.categories as categories
+import middlewatch.fingerprints.drift as drift
 import middlewatch.fingerprints.fill as fill
 import middlewatch.fingerprints.garbled as garbled
 import middlewatch.fingerprints.nulls as nulls
@@ -23,9 +24,9 @@ import middlewatch.fingerprints.thresholds as limits
 import middlewatch.fingerprints.times as times
 
 from .candidate import Candidate
-from .case import Case, decisions, flat
+from .case import Case
 from .cause import ORDER, Cause, Confidence
-from .effect import Effect, effect_of, removed, shift
+from .effect import effect_of, shift
 from .history import Mask
 from .places import in_parts
 
@@ -277,45 +278,27 @@ def _examples(case: Case, after: Case, candidate: Candidate) -> tuple[dict[str, 
 
 
 def _drift(case: Case) -> list[Cause]:
-    """A shift of predictions beyond every past window that one column carries, of no known kind."""
-    if case.score is None or _moved(case) <= limits.DRIFT_BEYOND:
+    """What is said where no kind fits: the column to look at, never more than possible."""
+    candidate = drift.unnamed(case, _moved(case))
+    if candidate is None:
         return []
-    best: tuple[float, str, Case] | None = None
-    everyone = np.ones(case.rows, bool)
-    for column in case.kinds:
-        if (
-            column not in case.now.columns
-            or case.kinds[column] in ("text", "time")
-            or case.shape(column) <= limits.BEYOND
-        ):
-            continue
-        after = case.with_now(case.drawn((column,), everyone))
-        share = removed(case, after)
-        if share is not None and (best is None or share > best[0]):
-            best = (share, column, after)
-    if best is None or best[0] < limits.DRIFT_REMOVES:
-        return []
-    share, column, after = best
-    if case.before is None or after.before is None:
-        return []
-    was, now = decisions(case.before, case.threshold), decisions(after.before, case.threshold)
-    flips = int((was != now).sum()) if was is not None and now is not None and case.before.ndim == 1 else None
-    effect = Effect(case.rows, share, flips, float(flat(case.before).mean()), float(flat(after.before).mean()))
-    since, _ = _since(case, everyone)
+    after = candidate.undo(case)
+    since, from_start = _since(case, candidate.affected)
     return [
         Cause(
-            kind="drift",
-            form="drift",
-            columns=(column,),
-            detail=f"{column} is unlike every past window, in no way with a name",
+            kind=candidate.kind,
+            form=candidate.form,
+            columns=candidate.columns,
+            detail=_detail(candidate),
             confidence="possible",
-            affected=everyone,
+            affected=candidate.affected,
             since=since,
-            from_start=True,
-            effect=effect,
-            strength=case.shape(column),
-            fix=f"look at {column} over time",
-            proof=f"usual values of {column} take back {100 * share:.0f} % of the shift",
+            from_start=from_start,
+            slice=_slice(case, candidate),
+            effect=replace(effect_of(case, after, candidate.affected), matters=True),
+            fix=candidate.fix,
+            strength=float(candidate.strength),
+            proof=candidate.proof,
         )
     ]
 

@@ -107,6 +107,11 @@ FLIPS: Final = 0.002
 """Or this share of all decisions changed."""
 DRIFT_BEYOND: Final = 1.5
 """Without a kind the shift of predictions has to speak for itself: farther than any past window by this factor."""
+DRIFT_FAR: Final = 2.0
+"""Without a kind, and without a shift of all predictions, a column has to be this many times as far from its past as
+its worst past window: of some hundred clean windows that were tried one had such a column."""
+CALENDAR: Final = 0.8
+"""Share of rows in which a column follows the calendar by one distance: what remains is the zone and the night."""
 DRIFT_REMOVES: Final = 0.3
 """Share of a shift of predictions that one column must remove to be named without a known kind."""
 RELEASE_REMOVES: Final = 0.5
