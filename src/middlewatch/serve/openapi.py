@@ -107,6 +107,7 @@ def _predict(scorer: Scorer, prefix: str) -> dict[str, Any]:
         {
             "200": _json("The prediction, logged before this answer; for a list, predictions", _answer()),
             "422": _json("A field is missing, unknown or of the wrong type; nothing was predicted", _ERROR),
+            "500": _json("The model failed on a row that the schema takes; nothing was predicted", _ERROR),
         },
     )
 
