@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from middlewatch.fingerprints import Case, Cause, History, Search, search
 from middlewatch.fingerprints.assign import assign
+from middlewatch.fingerprints.case import as_numbers
 from middlewatch.fingerprints.natural import in_company, in_runs
 from middlewatch.fingerprints.places import Place
 
@@ -142,6 +143,15 @@ def test_a_change_of_values_is_named(name: str) -> None:
     assert (cause.column, cause.kind, cause.form) == (column, kind, form), cause.detail
 
 
+def test_values_of_which_some_passed_through_32_bits_are_the_same() -> None:
+    fine = pl.DataFrame({"x": [3.45234, 4.60312, 5.0, None]})
+    mixed = fine.with_columns(
+        pl.when(pl.int_range(4) == 1).then(pl.col("x").cast(pl.Float32).cast(pl.Float64)).otherwise("x").alias("x")
+    )
+    assert mixed["x"][1] != 4.60312
+    np.testing.assert_array_equal(as_numbers(mixed, "x"), as_numbers(fine, "x"))
+
+
 @pytest.mark.parametrize("number", range(28, 40))
 def test_good_days_are_silent(number: int) -> None:
     assert look(number=number).causes == ()
@@ -223,3 +233,10 @@ def test_a_grown_segment_brings_its_company_and_a_fill_does_not() -> None:
     mask = hit.to_numpy()
     assert in_company(Case(grown, history), "sight", 5.0, mask)
     assert not in_company(Case(filled, history), "sight", 5.0, mask)
+
+
+@pytest.mark.parametrize("columns", [("units", "stock"), ("dose", "paid"), ("ward", "code")])
+def test_nulls_in_two_columns_are_no_exchange(columns: tuple[str, str]) -> None:
+    hit = pl.Series(np.random.default_rng(3).random(ROWS) < 0.4)
+    blank = [pl.when(hit).then(None).otherwise(pl.col(name)).alias(name) for name in columns]
+    assert {one.kind for one in look(lambda rows: rows.with_columns(blank)).causes} == {"nulls"}

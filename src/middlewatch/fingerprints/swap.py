@@ -23,6 +23,8 @@ from .places import locate, span
 def fingerprints(case: Case) -> Iterator[Candidate]:
     numbers, words = case.columns(NUMBERS), case.columns(frozenset({"category"}))
     for a, b in [*combinations(numbers, 2), *combinations(words, 2)]:
+        if {a, b} & case.stand_ins:
+            continue  # drawn from the past: each alone looks right, and says nothing of the other
         found = _pair(case, a, b)
         if found is not None:
             yield found
@@ -37,7 +39,9 @@ def _pair(case: Case, a: str, b: str) -> Candidate | None:
         ratios: Floats = as_a(y) + as_b(x) - as_a(x, past) - as_b(y, past)
         return ratios
 
-    evidence = ratio(_values(case, a), _values(case, b))
+    # Where one of the two is null, its row says nothing about an exchange.
+    known = ~(case.missing(a) | case.missing(b))
+    evidence = np.where(known, ratio(_values(case, a), _values(case, b)), 0.0)
     place = locate(case, evidence, exclude={a, b})
     if place is None or place.rows < span(case):
         return None
@@ -55,10 +59,12 @@ def _pair(case: Case, a: str, b: str) -> Candidate | None:
     usual = history.kept(("exchange", a, b), worst)
     if gain < max(usual, 0.0) * limits.BEYOND + limits.GAIN:
         return None
-    affected = place.mask
+    affected = place.mask & known
+    if not affected.any():
+        return None
     if float((evidence[affected] < -1).mean()) > 0.1:
         affected = affected & (evidence > 0)
-    if affected.sum() < 0.75 * place.rows:
+    if affected.sum() < 0.75 * (place.mask & known).sum() or affected.sum() < limits.MIN_ROWS:
         return None
     x, y = _values(case, a), _values(case, b)
     if min(float((as_a(y) - as_b(y))[affected].mean()), float((as_b(x) - as_a(x))[affected].mean())) <= 0:
