@@ -18,6 +18,7 @@ import web_store
 from middlewatch import library
 from middlewatch.gauges import gauges
 from middlewatch.project import Project
+from middlewatch.serve import facts
 from middlewatch.serve.metrics import FACTS, Metrics
 from serving import serving, wait_until
 
@@ -142,3 +143,32 @@ def test_promtool_takes_the_rules() -> None:
         pytest.skip("promtool is part of the prometheus package; the rules are parsed above")
     done = subprocess.run([tool, "check", "rules", str(RULES)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_look_at_what_changed_lists_the_newest_incidents_alone(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Project.open(shutil.copytree(root, tmp_path / "project"), search=False)
+    [name] = list(project.config.models)[:1]
+    incidents = project.incidents(name)
+    for at in range(facts.NEWEST + 10):
+        incidents.open(key=f"k{at}", at=web_store.NOW, actor="ann", facts={"title": "t", "severity": "ticket"})
+    looks = facts.Facts(project, Metrics())
+    looks._anyway = float("inf")
+    assert looks._due()
+    looks._due()  # from here on the newest alone
+    listed = project.store.list
+    seen: set[str] = set()
+
+    def spied(prefix: str, *, after: str | None = None) -> list[str]:
+        found = list(listed(prefix, after=after))
+        seen.update(one for one in found if "/incidents/" in one)
+        return found
+
+    monkeypatch.setattr(project.store, "list", spied)
+    assert not looks._due()
+    assert len({one.split("/")[2] for one in seen if one.startswith(f"{name}/")}) == facts.NEWEST
+    newest = incidents.all()[-1].n
+    incidents.add(newest, "ack", at=web_store.NOW, actor="ann")
+    assert looks._due()
+    assert not looks._due()
