@@ -14,6 +14,8 @@ from middlewatch.errors import Refused
 from middlewatch.incidents import SERVER
 from middlewatch.serve.loading import Loading
 from middlewatch.status import status as status_of
+from middlewatch.web.app import Site
+from middlewatch.web.http import Request
 from middlewatch.why import diagnose
 from serving import bodies, promote, publish, serving, table, wait_until
 from test_serve import ready
@@ -86,6 +88,10 @@ def test_neither_windows_nor_rows_close_an_incident_about_a_server(tmp_path: Pat
     predictions.write_batch(project.store, "delay", rows, now=day + timedelta(days=9))
     monitor.judge(project, "delay", until=day + timedelta(days=9), now=day + timedelta(days=9))
     assert project.incidents("delay").get(n).state == "open"
+    shown = Site(project, lambda: day, b"x" * 32).answer(Request(method="GET", path=f"/i/{n}", client="127.0.0.1"))
+    assert b"v2 is live and does not load on web1: v1 still answers" in shown.body
+    assert b"0 rows" not in shown.body
+    assert b"No column stands out." in shown.body
     # Another machine's success closes it no more than time does; a later release that answers does.
     Loading(project, host="web2").mended("delay", "2026-11-01T00:00:00Z", now=day)
     assert project.incidents("delay").get(n).state == "open"

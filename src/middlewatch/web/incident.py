@@ -12,7 +12,7 @@ import middlewatch.web.words as words
 
 from .. import groups, notes
 from ..errors import NotFound, nearest
-from ..incidents import Incident
+from ..incidents import SERVER, Incident
 from ..project import Project
 from ..status import released_since
 from .home import bars_of, released
@@ -60,7 +60,7 @@ def page(project: Project, request: Request, number: int, now: datetime) -> Resp
         zone=project.zone,
         found=found,
         plot=drawn(timeline.draw(found["plot"], project.zone, name="around", height=220.0)),
-        rows=bars_of(found["top"]),
+        rows=bars_of([one for one in found["top"] if one["column"] != SERVER]),
         story=_story(found),
     )
 
