@@ -51,6 +51,8 @@ def _good(fit: Fit, past: NumberPast, reach: float) -> bool:
         most = limits.STANDS  # nowhere near history before, and value by value back where they belong
     if fit.left > most:
         return False
+    if fit.partial and not fit.map.named and abs(fit.map.slope) == 1:
+        return False  # whole numbers are whole with anything added: some of them prove nothing
     if fit.partial:
         came = np.unique(fit.values[fit.affected])
         agreeing = matched(came, fit.map, past, fit.tolerance) or 0.0

@@ -15,7 +15,7 @@ import polars as pl
 import middlewatch.fingerprints.thresholds as limits
 
 from .candidate import Candidate, percent
-from .case import NUMBERS, Case, History
+from .case import NUMBERS, WORDS, Case, History
 from .history import Floats, Mask, edges_of
 from .places import locate, span
 
@@ -42,7 +42,7 @@ def _pair(case: Case, a: str, b: str) -> Candidate | None:
     # Where one of the two is null, its row says nothing about an exchange.
     known = ~(case.missing(a) | case.missing(b))
     evidence = np.where(known, ratio(_values(case, a), _values(case, b)), 0.0)
-    place = locate(case, evidence, exclude={a, b})
+    place = locate(case, evidence, exclude={a, b, *case.columns(WORDS)})  # callers swap; categories are alike
     if place is None or place.rows < span(case):
         return None
     cut = np.clip(evidence, -limits.CLIP, limits.CLIP)
