@@ -89,7 +89,7 @@ def _rows(body: bytes, kind: str, fields: Sequence[Field]) -> list[bytes]:
     if forms[0] == "dataframe_records":
         return [bytes(one) for one in _list(cells)]
     start = bytes(cells).lstrip()[:1]
-    if start == b"{":
+    if start == b"{" and forms[0] == "inputs":
         columns = _columns(cells)
         lengths = {len(values) for values in columns.values()}
         if len(lengths) > 1:
