@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from middlewatch.fingerprints import Case, Cause, History, Search, search
+from middlewatch.fingerprints.case import as_numbers
 from middlewatch.fingerprints.lattice import coarsest_step, decimal_step, lattice_of, spacing
 
 ROWS = 500
@@ -184,6 +185,7 @@ def test_a_caller_is_named_where_some_nulls_are_usual() -> None:
 HARMLESS: dict[str, Change] = {
     "through 32 bits": mapped("heat", heat.cast(pl.Float32).cast(pl.Float64)),
     "money through 32 bits": mapped("rent", rent.cast(pl.Float32).cast(pl.Float64)),
+    "half the rows through 32 bits": mapped("heat", heat.cast(pl.Float32).cast(pl.Float64), 0.5),
     "a little more of everything": mapped("price", (price * 1.01).round(0)),
     "a rare style": mapped("style", pl.lit("tower"), 0.006),
     "a caller stays away": lambda rows: rows.filter(pl.col("mw.caller") != "app/7"),
@@ -195,6 +197,11 @@ HARMLESS: dict[str, Change] = {
 def test_what_does_not_matter_is_silent(name: str) -> None:
     found = look(HARMLESS[name])
     assert found.causes == (), [one.detail for one in found.causes]
+
+
+def test_decimals_come_back_where_only_some_values_passed_through_32_bits() -> None:
+    some = pl.DataFrame({"heat": [9.4, float(np.float32(9.4)), 0.0625, 7.0, None]})
+    np.testing.assert_array_equal(as_numbers(some, "heat"), [9.4, 9.4, 0.0625, 7.0, np.nan])
 
 
 @pytest.mark.parametrize("number", range(28, 38))

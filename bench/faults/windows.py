@@ -264,7 +264,9 @@ def clean(stream: Stream, rows: int, count: int, seed: int) -> Iterator[Outcome]
 
 def year(stream: Stream, rows: int, count: int, holidays: Sequence[date]) -> Iterator[Outcome]:
     """`count` windows evenly over the whole stream, as near as may be end to end; those with a holiday say which."""
-    for start in np.linspace(earliest(stream), stream.rows.height - rows - 1, count).astype(int).tolist():
+    starts = np.linspace(earliest(stream), stream.rows.height - rows - 1, count).astype(int)
+    # Not in order of time: a run that is cut short has seen all seasons.
+    for start in np.random.default_rng(count).permutation(starts).tolist():
         outcome = _untouched(stream, start, rows)
         days = set(stream.rows["mw.time"][start : start + rows].dt.date().unique())
         outcome.onset = "holiday" if days & set(holidays) else "workday"
