@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from middlewatch.fingerprints import Case, Cause, History, Search, refusals, search
+from middlewatch.fingerprints.rows import fingerprints
 from middlewatch.fingerprints.units import named_maps
 
 ROWS = 400
@@ -196,6 +197,26 @@ def test_duplicates_are_found_where_rows_are_all_there() -> None:
     again = rows[np.sort(np.concatenate([np.arange(ROWS), np.random.default_rng(1).choice(ROWS, 150)])).tolist()]
     assert first(search(Case(again, HISTORY, score, 0.5))).form == "duplicates"
     assert not search(Case(again, HISTORY, score, 0.5, whole=False)).causes, "a sample cannot tell"
+
+
+def test_a_longer_window_of_rows_that_repeat_by_nature_holds_no_more_duplicates_than_it_must() -> None:
+    def ride(number: int, rows: int) -> pl.DataFrame:
+        rng = np.random.default_rng([8, number])
+        start = datetime(2026, 3, 1, tzinfo=UTC) + timedelta(days=number)
+        frame = pl.DataFrame({"mw.time": [start + timedelta(seconds=60 * k) for k in range(rows)]}).with_columns(
+            pl.Series("stop", rng.choice(list("abcdefgh"), rows)), pl.Series("zone", rng.integers(0, 150, rows) * 1.0)
+        )
+        return frame.with_columns((pl.col("zone") / 150).alias("mw.score"))
+
+    history = History([ride(number, 200) for number in range(28)], {"stop": "category", "zone": "whole"})
+
+    def found(rows: pl.DataFrame) -> list[str]:
+        case = Case(rows, history, lambda rows: (rows["zone"] / 150).to_numpy(), 0.5)
+        return [one.form for one in fingerprints(case) if one.form == "duplicates"]
+
+    assert found(ride(40, 600)) == []
+    again = pl.concat([rows := ride(40, 600), rows.sample(500, seed=1)]).sort("mw.time")
+    assert found(again) == ["duplicates"]
 
 
 @pytest.mark.parametrize("number", range(28, 40))

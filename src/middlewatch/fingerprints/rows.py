@@ -5,7 +5,7 @@ The idea: leave the segment out of history too (or out of the window), and every
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import polars as pl
@@ -134,6 +134,18 @@ def _repeated(frame: pl.DataFrame, columns: list[str]) -> Mask:
     return (~frame.select(pl.struct(columns).is_first_distinct()).to_series()).to_numpy()
 
 
+def _as_long(days: Sequence[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
+    """Stretches of days with so many rows, one from each day on that has as many after it: the more rows there are,
+    the more of them have something to repeat."""
+    for first in range(len(days)):
+        last, held = first, days[first].height
+        while held < rows and last + 1 < len(days):
+            last += 1
+            held += days[last].height
+        if held >= rows:
+            yield days[first] if last == first else pl.concat(days[first : last + 1]).head(rows)
+
+
 def _duplicates(case: Case) -> Iterator[Candidate]:
     columns = [c for c in case.kinds if c in case.now.columns]
     if "mw.key" in case.now.columns and not case.now["mw.key"].has_nulls():
@@ -141,8 +153,9 @@ def _duplicates(case: Case) -> Iterator[Candidate]:
     if len(columns) < 2:
         return
     hits = _repeated(case.now, columns)
-    before = [_repeated(one, columns) for one in case.history.windows if set(columns) <= set(one.columns)]
-    found = locate_hits(case, hits, before)
+    days = [one.select(columns) for one in case.history.windows if set(columns) <= set(one.columns)]
+    before = [_repeated(one, columns) for one in _as_long(days, case.rows)]
+    found = locate_hits(case, hits, before) if 2 * len(before) >= limits.MIN_PAST else None
     if found is None or float(hits.mean()) < 0.05:
         return
     place, share, base = found
