@@ -74,6 +74,8 @@ REFUSED = (
 COMPARE = "middlewatch-compare"
 """The caller of requests that `middlewatch compare` sent again: kept like any other, and no traffic."""
 
+FILED = ("batch-", "import-")
+"""How `mw.server` begins in rows that no server received: they were filed together, whenever they happened."""
 _BATCH_ROWS = 250_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAME = re.compile(r"(?P<version>[^@/]+)@(?P<ident>[^@/]+)@(?P<first>\d{10})-(?P<last>\d{10})\.parquet")

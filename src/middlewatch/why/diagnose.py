@@ -74,7 +74,7 @@ def diagnose(
     found = [_weighed(one, looked.moved) for one in found]
     # Of equally sure causes those with an effect come first, and of them that of what alarmed.
     found.sort(key=lambda one: (ORDER[one.confidence], not one.effect.matters, not own & set(one.columns)))
-    told = [*released.told, *known.told, *([rows.line] if rows.line else []), *_events(project, span)]
+    told = [*released.told, *known.told, *rows.lines, *_events(project, span)]
     found = before.dated(project, name, span, found[:3])
     causes = tuple(_told(_joined(project, span, one), span) for one in found)
     rollback, helps = _rollback(project, name, span, causes)
@@ -261,7 +261,7 @@ def _rollback(project: Project, name: str, span: Span, causes: tuple[Cause, ...]
     previous = project.journal(name).previous()
     if previous is None or not causes or span.replayer is None or not span.rows.height or len(span.past_answered) < 2:
         return "", False
-    if causes[0].form == "volume":
+    if causes[0].kind == "rows" and causes[0].form in ("volume", "late"):
         return "", False
     if any(one.facts.get("refused") for one in causes[:1]):
         return f"would not help: {previous} reads the same fields", False

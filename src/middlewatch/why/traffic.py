@@ -16,6 +16,7 @@ from ..fingerprints.case import WORDS
 from ..fingerprints.effect import Effect
 from ..fingerprints.traffic import Traffic, Volume
 from ..shift import ROWS
+from .late import look as late_rows
 from .rows import QUARTER, Span
 
 if TYPE_CHECKING:
@@ -26,28 +27,59 @@ WHOLE = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class Told:
-    """`cause` where the number of rows is what alarmed and no cause explains it; else `line`, "" where it is usual."""
+    """`cause` where the number of rows is what alarmed and no cause explains it, or where late rows go with one;
+    `lines`: what else was counted."""
 
     cause: Cause | None = None
-    line: str = ""
+    lines: tuple[str, ...] = ()
 
 
 def look(project: Project, span: Span, found: Sequence[Cause], *, moved: float) -> Told:
-    """The number of rows of a span. `found` are the causes so far: rows sent twice, a lost segment and refused
-    requests explain it. `moved` is the shift of predictions in units of the worst past day."""
+    """The number of rows of a span, and how late they came. `found` are the causes so far: rows sent twice, a lost
+    segment and refused requests explain it. `moved` is the shift of predictions in units of the worst past day."""
     if not span.rows.height:
         return Told()
     at, held = _held(project, span)
     change = traffic.volume(held) if held is not None else None
     alarmed = _alarmed(span)
     explained = any(one.kind == "rows" or one.facts.get("refused") for one in found)
-    if change is None:
-        return Told(_counted(span, alarmed)) if alarmed and not explained else Told()
-    cause = _cause(project, span, at, change, moved)
+    counted = _cause(project, span, at, change, moved) if change is not None else None
+    late = late_rows(span)
+    if late is not None:
+        many = late.effect.rows >= thresholds.RELEASE_REMOVES * _missing(span, change, alarmed)
+        if (alarmed and not explained and many) or _goes_with(late, found):
+            return Told(late, _lines(None if explained else counted))
     if alarmed and not explained:
-        return Told(cause)
-    where = f", only {cause.slice[0].removeprefix('mw.')} {cause.slice[1]}" if cause.slice else ""
-    return Told(line="" if explained else f"{cause.detail}{where}")
+        return Told(counted or _counted(span, alarmed), _lines(late))
+    return Told(lines=_lines(None if explained else counted, late))
+
+
+def _lines(*causes: Cause | None) -> tuple[str, ...]:
+    where = [
+        (one, f", only {one.slice[0].removeprefix('mw.')} {one.slice[1]}" if one.slice else "")
+        for one in causes
+        if one is not None
+    ]
+    return tuple(f"{one.detail}{whose}" for one, whose in where)
+
+
+def _missing(span: Span, change: Volume | None, alarmed: Mapping[str, Any] | None) -> float:
+    """How many rows too few or too many: by now, or when the monitor judged, where what was missing has come since."""
+    if change is not None:
+        return abs(change.rows - change.usual)
+    factor = float(alarmed.get("now") or 0.0) if alarmed else 1.0
+    return abs(1.0 - factor) * span.total
+
+
+def _goes_with(late: Cause, found: Sequence[Cause]) -> bool:
+    """Whether the late rows are those without values, or with old ones: what was looked up for them came apart."""
+    for one in found:
+        same_kind = one.kind == "nulls" or one.form == "stale"
+        if same_kind and len(one.affected) == len(late.affected):
+            both, either = (one.affected & late.affected).sum(), (one.affected | late.affected).sum()
+            if both >= thresholds.JOINED * either:
+                return True
+    return False
 
 
 def _alarmed(span: Span) -> Mapping[str, Any] | None:
