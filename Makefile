@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test fuzz lint format lock clean bench-data bench-limits bench-serve bench-drift bench-quality bench-cost bench-fast bench-years bench-why
+.PHONY: demo test fuzz lint format lock clean bench-data bench-limits bench-serve bench-drift bench-quality bench-cost bench-fast bench-years bench-why bench-nights
 
 demo: $(READY)
 	$(BIN)/middlewatch demo
@@ -30,7 +30,7 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench-data bench-limits bench-serve bench-quality bench-cost bench-fast bench-years: bench-%: $(READY)
+bench-data bench-limits bench-serve bench-quality bench-cost bench-fast bench-years bench-nights: bench-%: $(READY)
 	$(BIN)/python bench/$*.py
 
 bench-drift bench-faults: bench-%: $(READY)

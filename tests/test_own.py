@@ -235,6 +235,25 @@ def test_what_features_gave_is_kept_so_that_a_difference_has_a_name(tmp_path: Pa
     assert json.loads(line)["features"]["colour"] == asked[-1]["colour"]
 
 
+def test_one_prediction_is_told_although_features_fails_by_now(tmp_path: Path) -> None:
+    """What `features` read outside of the project is gone: why says so in words, beside the inputs as they came."""
+    read = tmp_path / "outside.txt"
+    read.write_text("0")
+    project = start(tmp_path, "rare", MOVING.format(path=str(read)))
+    project.train()
+    project.promote("v1", force="a try")
+    project.score(ROWS.head(40).drop("kind", "weight", "rare"), log=True)
+    read.unlink()
+    told = project.why(str(project.predictions()["mw.id"][0]))
+    facts = told.to_dict()
+    assert (facts["replayed"], facts["features"]) == (None, [])
+    assert {one["column"] for one in facts["inputs"]} >= {"length", "width", "colour"}
+    [note] = facts["notes"]
+    assert note.startswith("v1 cannot be replayed: v1 cannot answer: its own code raises")
+    assert "FileNotFoundError" in note
+    assert note in told.lines()
+
+
 def test_features_as_json_are_bounded_and_of_any_table() -> None:
     import pandas as pd
 

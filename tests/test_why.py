@@ -148,6 +148,18 @@ def test_a_wrong_release_is_proved_by_replay_and_rolling_back_helps(shop: mw.Han
     assert [one.kind for one in found.causes] == ["release"], "the inputs are as always and are not blamed"
 
 
+def test_a_version_that_answered_until_its_successor_came_is_not_blamed_with_a_later_wrong_one(shop: mw.Handle) -> None:
+    shop.train(force="the next one")
+    shop.promote("v3", force="as planned")
+    shop.promote("v1", force="a slip of the hand")
+    rows = orders(TRAINED_DAYS + CALM_DAYS, 1).drop("bad").sort("at")
+    for at, version in enumerate(("v2", "v3", "v1")):
+        shop.score(rows[at * (ROWS // 3) : (at + 1) * (ROWS // 3)], log=True, version=version)
+    found = ask(shop)
+    assert [one.facts["version"] for one in found.causes if one.kind == "release"] == ["v1"]
+    assert "a slip of the hand" in found.causes[0].event
+
+
 def test_a_release_that_was_rolled_back_in_between_is_named_and_needs_no_second_rollback(shop: mw.Handle) -> None:
     shop.promote("v1", force="a slip of the hand")
     shop.rollback()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .encoding import Encoding
-from .errors import Refused
+from .errors import MiddlewatchError, Refused
 from .predictors import OWN, Predictor
 from .predictors import load as load_predictor
 from .schema import Schema
@@ -129,7 +129,17 @@ def verify(version: ModelVersion, loaded: Predictor, golden: Mapping[str, Any]) 
     """
     tolerance = float(version.manifest.get("tolerance", 0.0))
     for number, (row, expected) in enumerate(zip(golden["rows"], golden["scores"], strict=True)):
-        score = loaded.row(version.encoding.encode_row(row))
+        try:
+            score = loaded.row(version.encoding.encode_row(row))
+        except MiddlewatchError:
+            raise
+        except Exception as error:  # code of the project's own
+            raise Refused(
+                f"{version.version} cannot answer: its own code raises {type(error).__name__}: {error}",
+                where=f"golden row {number}",
+                why="what that code reads is gone or differs here: files, services, libraries",
+                fix='files that it needs: files = ["..."] beside train, then train again',
+            ) from error
         if not agree([score], [expected], tolerance):
             raise Refused(
                 f"{version.version} does not answer as it did when it was trained",

@@ -279,8 +279,14 @@ def _split(
         f"{expected - was:+.3g} from rows that are {'harder' if expected > was else 'easier'} for the model, "
         f"{measured - expected:+.3g} from outcomes that follow the scores {more} closely"
     )
+    if measured < was - 2 * error:
+        said = f"{moved}: better than usual"
+    elif measured <= was + 2 * error:
+        said = f"{moved}, within chance"
+    else:
+        said = f"{moved}: {parts}"
     return {
-        "words": f"{moved}: {parts}" if abs(measured - was) > 2 * error else f"{moved}, within chance",
+        "words": said,
         "loss": measured,
         "loss_usual": was,
         "loss_from_inputs": expected - was,

@@ -80,11 +80,21 @@ def _against(
 ) -> tuple[list[Cause], list[str]]:
     causes, told = list[Cause](), list[str]()
     for version in served:
-        if version != before and version in held:
+        if version != before and version in held and not _came_before(project, name, span, version, before):
             found, said = _of(project, name, span, held[version], held[before], known)
             causes += found
             told += said
     return causes, told
+
+
+def _came_before(project: Project, name: str, span: Span, version: str, before: str) -> bool:
+    """Whether a version only answered until `before` followed it, as one release follows another."""
+    entry = _entry(project, name, version)
+    if entry is None or _number(version) < _number(entry.previous):
+        return False  # it was a step back itself
+    answered = span.rows["mw.version"]
+    firsts = (answered == before).arg_true()
+    return bool(len(firsts)) and int((answered == version).arg_true()[-1]) < int(firsts[0])
 
 
 def _undone_by(project: Project, name: str, served: list[str]) -> str:

@@ -94,7 +94,9 @@ def effect_words(cause: Cause) -> str:
     else:
         parts.append(f"{effect.rows:,} rows")
     if effect.score_before is not None and effect.score_after is not None:
-        parts.append(f"their mean score {effect.score_before:.3g}, undone {effect.score_after:.3g}")
+        now, undone = f"{effect.score_before:.3g}", f"{effect.score_after:.3g}"
+        # Of rows that stayed away nothing can be undone in those that came.
+        parts += [f"their mean score {now}, undone {undone}"] if now != undone else []
     return "; ".join(parts)
 
 

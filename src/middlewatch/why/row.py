@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -18,6 +18,8 @@ from .report import plain
 
 if TYPE_CHECKING:
     from ..project import Project
+
+Answer = TypeVar("Answer")
 
 REFERENCE_DAYS = 14
 REFERENCE_ROWS = 200
@@ -118,7 +120,8 @@ def explain_row(project: Project, name: str, ident: str, *, on: str | None = Non
     schema = mine.version.schema if mine is not None else project.schema(name)
     kinds = {one.name: one.kind for one in schema.features if one.name in rows.columns}
     reference = _reference(project, name, kinds)
-    moved = _moved(mine, rows, reference, list(kinds)) if mine is not None else {}
+    replayed = _asked(mine, lambda one: float(one.shown(rows)[0]), notes)
+    moved = _asked(mine, lambda one: _moved(one, rows, reference, list(kinds)), notes) or {}
     added = _contributions(mine, rows) if mine is not None else {}
     inputs = [
         {
@@ -141,10 +144,10 @@ def explain_row(project: Project, name: str, ident: str, *, on: str | None = Non
         inputs=tuple(inputs),
         time=rows["mw.time"][0].isoformat(),
         caller=str(rows["mw.caller"][0] or ""),
-        replayed=float(mine.shown(rows)[0]) if mine is not None else None,
-        features=tuple(_features(mine, rows, notes)) if mine is not None else (),
+        replayed=replayed,
+        features=tuple(_asked(mine, lambda one: _features(one, rows), notes) or ()),
         on=other if theirs is not None else None,
-        on_score=float(theirs.shown(rows)[0]) if theirs is not None else None,
+        on_score=_asked(theirs, lambda one: float(one.shown(rows)[0]), notes),
         notes=tuple(notes),
     )
 
@@ -188,13 +191,25 @@ def _loaded(project: Project, name: str, version: str, notes: list[str]) -> Repl
         return None
 
 
-def _features(mine: Replayer, row: pl.DataFrame, notes: list[str]) -> list[dict[str, Any]]:
+def _asked(version: Replayer | None, question: Callable[[Replayer], Answer], notes: list[str]) -> Answer | None:
+    """What a version says to a question; None, with one note, where its own code raises."""
+    if version is None:
+        return None
     try:
-        found = mine.features_apart(row)
+        return question(version)
     except Exception as error:  # noqa: BLE001 - the project's own code
-        notes.append(f"features() of {mine.version.version} fails here: {type(error).__name__}: {error}")
-        return []
-    return [{"feature": name, "served": then, "now": now} for name, (then, now) in (found or [{}])[0].items()]
+        said = (
+            f"{error.what}: {error.why}" if isinstance(error, MiddlewatchError) else f"{type(error).__name__}: {error}"
+        )
+        note = f"{version.version.version} cannot answer here: {said}"
+        if note not in notes:
+            notes.append(note)
+        return None
+
+
+def _features(mine: Replayer, row: pl.DataFrame) -> list[dict[str, Any]]:
+    found = mine.features_apart(row) or [{}]
+    return [{"feature": name, "served": then, "now": now} for name, (then, now) in found[0].items()]
 
 
 def _reference(project: Project, name: str, kinds: Mapping[str, str]) -> pl.DataFrame:
