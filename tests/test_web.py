@@ -179,12 +179,15 @@ def test_home_says_in_one_sentence_what_is_wrong_since_when_and_likely_why(site:
 
 
 def test_what_was_rolled_back_since_an_incident_opened_is_said_until_its_rows_tell(tmp_path: Path) -> None:
-    project = build(tmp_path)
+    project = build(tmp_path, why=True)
     site, journal = Site(project), project.journal("delay")
     assert "rolled back" not in site.ask("/").words
+    advice = {"/": "Rolling back would not help", "/i/1": "Rollback would not help"}
+    assert all(said in site.ask(path).words for path, said in advice.items())
     at = NOW - timedelta(minutes=10)
     journal.append(action="rollback", version="v1", actor="ann", host="ci", at=at, expect=len(journal.entries()))
-    for path in ("/", "/i/1"):
+    for path, said in advice.items():
+        assert said not in site.ask(path).words
         assert (
             "v2 was rolled back to v1 since; the next window will tell, 11 Jun 2013, 02:04 UTC." in site.ask(path).words
         )
@@ -800,3 +803,4 @@ def test_what_to_do_next_does_not_begin_in_the_middle_of_a_sentence() -> None:
     assert _after(f"{fix}; then  middlewatch incidents 8 mark-bad", fix) == "middlewatch incidents 8 mark-bad"
     assert _after(f"{fix}; or  middlewatch rollback --dry-run", fix) == "middlewatch rollback --dry-run"
     assert _after("middlewatch status", "") == "middlewatch status"
+    assert _after(f"{fix}   (would help: v3 answered before)", fix) == ""

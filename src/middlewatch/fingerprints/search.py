@@ -183,7 +183,8 @@ def _test(case: Case, whole: Case, candidate: Candidate) -> Cause | None:
         enough = limits.STANDS if candidate.crisp else limits.INSIDE
     if candidate.columns and candidate.kind != "rows" and inside > enough and inside > 0.5 * was:
         return None  # what is left of the column is as odd as it was: something else happened to it
-    rest = inside / was if candidate.exact and was > 0 else 0.0
+    # A shape of 1 is that of the worst past window: what stays within it is no rest of a fault.
+    rest = max(inside - 1.0, 0.0) / (was - 1.0) if candidate.exact and was > 1.0 else 0.0
     effect = effect_of(case, after, candidate.affected, other_rows=candidate.kind == "rows")
     back = inside <= limits.INSIDE and effect.back
     proved = back and candidate.crisp and (candidate.exact or candidate.strength >= 3.0) and not candidate.rivals

@@ -84,7 +84,8 @@ def diagnosis(one: Incident) -> dict[str, Any] | None:
 
 def _after(text: str, fix: str) -> str:
     """What to do next without the fix, which stands above it already, and without the word that joined the two."""
-    return text.removeprefix(fix).lstrip("; ").removeprefix("or ").removeprefix("then ").strip()
+    rest = text.removeprefix(fix).lstrip("; ").removeprefix("or ").removeprefix("then ").strip()
+    return "" if rest.startswith("(") else rest  # a remark on the fix, which its own line makes
 
 
 def _cause(cause: Mapping[str, Any]) -> dict[str, Any]:

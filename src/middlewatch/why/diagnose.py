@@ -306,7 +306,7 @@ def _next(span: Span, causes: tuple[Cause, ...], rollback: str, helps: bool) -> 
         )
         return f"{keep_out}   ({first.fix})"
     share = first.effect.share_of_shift
-    if share is not None and share < LITTLE:
+    if first.confidence != "certain" and share is not None and share < LITTLE:
         # Undoing it would change the data and cure nothing.
         return "look for what moved several columns at once; then, if this is how things are now,  middlewatch retrain"
     said = first.fix
