@@ -29,11 +29,11 @@ from .client import Replayed, replay
 
 MODEL = "delay"
 FIRST_DATA = date(2013, 3, 1)  # v1 learns what flew before
-SPRING = date(2013, 3, 18)  # v2 learns what flew since this day: 112 days, more than the monitor needs to be firm,
+SPRING = date(2013, 4, 1)  # v2 learns what flew since this day: 98 days, more than the monitor needs to be firm,
 SECOND_DATA = date(2013, 7, 8)  # and before this one
 CLEAN_DAYS = 3
 FAULTY_DAYS = 2
-MENDED_DAYS = 2
+MENDED_DAYS = 1
 
 Say = Callable[[str], None]
 
