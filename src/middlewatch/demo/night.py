@@ -33,7 +33,6 @@ SPRING = date(2013, 4, 1)  # v2 learns what flew since this day: 98 days, more t
 SECOND_DATA = date(2013, 7, 8)  # and before this one
 CLEAN_DAYS = 3
 FAULTY_DAYS = 2
-MENDED_DAYS = 1
 
 Say = Callable[[str], None]
 
@@ -244,9 +243,9 @@ def _mend(night: Night, incident: dict[str, Any], answer: dict[str, Any], first:
     number = str(incident["n"])
     _, seconds = night.run("incidents", number, "mark-bad", "--since", str(first), "--until", str(mended))
     night.step("mark bad", f"rows from {first} up to {mended} are kept out of history and training", seconds)
-    sent, seconds = night.replay(mended, MENDED_DAYS)
-    night.step("traffic", f"the feed is corrected: {sent.answered:,} flights of {MENDED_DAYS} days", seconds)
-    end = mended + timedelta(days=MENDED_DAYS)
+    sent, seconds = night.replay(mended, 1)
+    night.step("traffic", f"the feed is corrected: {sent.answered:,} flights of the next day", seconds)
+    end = mended + timedelta(days=1)
     judged, seconds = night.run("monitor", "--until", str(end), expect=(0, 1))
     night.step("monitor", _judged(judged), seconds)
     cause = answer["causes"][0]["kind"] if answer["causes"] else "unknown"
@@ -275,7 +274,7 @@ def _mend(night: Night, incident: dict[str, Any], answer: dict[str, Any], first:
 
 
 def _after(night: Night) -> date:
-    return SECOND_DATA + timedelta(days=CLEAN_DAYS + FAULTY_DAYS + MENDED_DAYS)
+    return SECOND_DATA + timedelta(days=CLEAN_DAYS + FAULTY_DAYS + 1)
 
 
 def _wrong_release(night: Night, day: date) -> dict[str, Any]:
